@@ -1,0 +1,1 @@
+"""Datasets, their splits, decoding and preprocessing; numpy and Pillow only, no torch."""

@@ -1,0 +1,196 @@
+"""Disjoint train, val, calib and test splits: stratified, seeded, and of distinct images.
+
+- *train* teaches the network (and lends the ptq samples).
+- *val* stops training early and chooses between candidates.
+- *calib* fits the temperature.
+- *test* is opened once, by the gate.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.data.dataset import Dataset
+from edgetl.errors import DataError
+
+SplitName = Literal["train", "val", "calib", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Splits:
+    """Positions in a dataset, int64 [n] each, in a random order; no position is in two of them."""
+
+    train: Indices
+    val: Indices
+    calib: Indices
+    test: Indices
+
+    def items(self) -> tuple[tuple[SplitName, Indices], ...]:
+        """Each split's name and positions."""
+        return (
+            ("train", self.train),
+            ("val", self.val),
+            ("calib", self.calib),
+            ("test", self.test),
+        )
+
+
+def make_splits(
+    dataset: Dataset, *, val: int, calib: int, test: int | None, train: int | None, seed: int
+) -> Splits:
+    """Draw the four splits.
+
+    Every split has each class's share of the images, by largest remainder. An image that occurs
+    more than once goes to train with its copies, so that no other split can hold one of them.
+    The order of drawing is test, calib, val, train: another `train` changes no other split.
+
+    Args:
+        dataset: Where the images are. With a `Dataset.given_split` the test split is drawn from
+            what was given as test, and the other three from what was given as train.
+        val, calib: Images in these splits; 0 for none.
+        test: Images in the test split; 0 for none. None takes the whole given test part.
+        train: Images in the train split; None takes all that remain.
+        seed: The same seed and dataset give the same splits.
+
+    Raises:
+        DataError: When there are too few images, a class would be missing from a split, or the
+            same image is in the given train part and in the given test part.
+
+    Example:
+        >>> from edgetl.data.sources import open_dataset
+        >>> splits = make_splits(open_dataset("builtin:digits"), val=200, calib=200, test=720,
+        ...                      train=None, seed=0)
+        >>> {name: len(indices) for name, indices in splits.items()}
+        {'train': 677, 'val': 200, 'calib': 200, 'test': 720}
+    """
+    for name, size in (("val", val), ("calib", calib), ("test", test), ("train", train)):
+        if size is not None and size < 0:
+            raise DataError(
+                f"split {name}", got=f"{size} images", expected="0 or more", fix="correct its size"
+            )
+    rng = np.random.default_rng(seed)
+    pool, given_test = _parts(dataset)
+    copies = _copies(dataset, pool)
+    distinct = pool[~copies[pool]]
+    if given_test is not None:
+        tested = _draw(dataset, given_test, len(given_test) if test is None else test, "test", rng)
+    elif test is not None:
+        tested = _draw(dataset, distinct, test, "test", rng)
+        distinct = np.setdiff1d(distinct, tested)
+    else:
+        raise DataError(
+            f"split test of {dataset.name}",
+            got="no size",
+            expected="a number of images: this source has no test part of its own",
+            fix="set the size of the test split",
+        )
+    calibrated = _draw(dataset, distinct, calib, "calib", rng)
+    distinct = np.setdiff1d(distinct, calibrated)
+    validated = _draw(dataset, distinct, val, "val", rng)
+    rest = np.setdiff1d(pool, np.concatenate([tested, calibrated, validated]))
+    trained = _draw(dataset, rest, len(rest) if train is None else train, "train", rng)
+    return Splits(train=trained, val=validated, calib=calibrated, test=tested)
+
+
+def check_disjoint(ids: dict[str, tuple[str, ...]]) -> None:
+    """Refuse splits that share an image.
+
+    Args:
+        ids: For each split's name, its images' ids.
+
+    Raises:
+        DataError: Naming the image and the two splits.
+
+    Example:
+        >>> check_disjoint({"train": ("a", "b"), "test": ("c",)})
+    """
+    owner: dict[str, str] = {}
+    for name, members in ids.items():
+        for image in members:
+            other = owner.setdefault(image, name)
+            if other != name:
+                raise DataError(
+                    f"image {image}",
+                    got=f"the same image in {other} and in {name}",
+                    expected="each image in one split only",
+                    fix="remove the copy, or make the splits anew",
+                )
+
+
+def _parts(dataset: Dataset) -> tuple[Indices, Indices | None]:
+    if dataset.given_split is None:
+        return np.arange(len(dataset), dtype=np.int64), None
+    is_test = np.array([given == "test" for given in dataset.given_split])
+    pool = np.flatnonzero(~is_test).astype(np.int64)
+    given_test = np.flatnonzero(is_test).astype(np.int64)
+    check_disjoint(
+        {
+            "the given train part": tuple(dataset.ids[i] for i in pool),
+            "the given test part": tuple(dataset.ids[i] for i in given_test),
+        }
+    )
+    return pool, given_test
+
+
+def _copies(dataset: Dataset, pool: Indices) -> NDArray[np.bool_]:
+    counts = Counter(dataset.ids[i] for i in pool)
+    return np.array([counts[image] > 1 for image in dataset.ids], dtype=np.bool_)
+
+
+def _draw(
+    dataset: Dataset, pool: Indices, size: int, name: str, rng: np.random.Generator
+) -> Indices:
+    if size > len(pool):
+        raise DataError(
+            f"split {name} of {dataset.name}",
+            got=f"{len(pool)} distinct images left for it",
+            expected=f"at least {size}",
+            fix="make the splits smaller, or add images",
+        )
+    labels = dataset.labels[pool]
+    available = np.bincount(labels, minlength=len(dataset.classes))
+    quotas = largest_remainder(available, size)
+    if size and not quotas.all():
+        short = int(np.argmin(quotas))
+        raise DataError(
+            f"class {dataset.classes[short]!r} of {dataset.name}",
+            got=f"{available[short]} of {len(pool)} images left for {size} in split {name}: none",
+            expected="at least one image of every class in every split",
+            fix="add images of this class, leave it out, or make the split larger",
+        )
+    chosen = [rng.permutation(pool[labels == label])[:quota] for label, quota in enumerate(quotas)]
+    # Shuffled, so that the first images of a split are of every class.
+    return rng.permutation(np.concatenate(chosen)).astype(np.int64)
+
+
+def largest_remainder(available: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Share `size` images among classes in proportion to `available` (Hamilton's method).
+
+    Args:
+        available: int [K], images of each class.
+        size: At most their sum.
+
+    Returns:
+        int64 [K] that sums to `size`, nowhere more than `available`; of equal remainders the
+        first class gets the image.
+
+    Example:
+        >>> largest_remainder(np.array([50, 30, 21]), 10)
+        array([5, 3, 2])
+    """
+    total = int(available.sum())
+    if total == 0:
+        return np.zeros(len(available), np.int64)
+    # In integers: a float quota could round past what is available.
+    whole, remainder = np.divmod(available.astype(np.int64) * size, total)
+    order = np.argsort(-remainder, kind="stable")
+    whole[order[: size - int(whole.sum())]] += 1
+    return whole

@@ -1,0 +1,249 @@
+"""Splits on disk, by content; the test split opens for the gate only, and each opening is kept."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.data.dataset import Dataset, check_images, content_ids
+from edgetl.data.regular_file import open_regular
+from edgetl.data.splits import SPLIT_NAMES, Splits, check_disjoint
+from edgetl.errors import DataError, GateError
+from edgetl.files import atomic_folder, parse_json, sha256_bytes, write_json
+
+SCHEMA = "edgetl.splits/1"
+OPENINGS_SCHEMA = "edgetl.test-openings/1"
+OPENINGS_FILE = "test-openings.json"
+_DESCRIPTION = "splits.json"
+_MAX_JSON = 16 << 20
+_FIX = "make the splits anew"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SplitPart:
+    """The images of one split.
+
+    Attributes:
+        ids: The `content_id` of each image.
+        labels: int64 [n].
+        images: uint8 [n, height, width] or [n, height, width, 3].
+    """
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    images: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def dataset_hash(part: SplitPart | Dataset) -> str:
+    """SHA-256 over the ids and labels, whatever their order.
+
+    Example:
+        >>> image = np.zeros((1, 2, 2), np.uint8)
+        >>> dataset_hash(SplitPart(ids=("ab",), labels=np.array([0]), images=image))[:8]
+        '22535f81'
+    """
+    lines = sorted(f"{image} {label}\n" for image, label in zip(part.ids, part.labels, strict=True))
+    return sha256_bytes("".join(lines).encode())
+
+
+def save_splits(folder: Path, dataset: Dataset, splits: Splits) -> None:
+    """Write the four splits into a folder, whole or not at all.
+
+    The folder gets one npz a split and ``splits.json``. The same dataset and splits give the same
+    bytes. A record of test openings that the folder already holds is kept.
+
+    Args:
+        folder: Made, or replaced.
+        dataset: Where the images are.
+        splits: Positions in `dataset`.
+
+    Raises:
+        DataError: When the same image is in two splits.
+    """
+    parts = {name: _part(dataset, indices) for name, indices in splits.items()}
+    check_disjoint({name: part.ids for name, part in parts.items()})
+    before = folder / OPENINGS_FILE
+    kept = before.read_bytes() if before.is_file() else None
+    with atomic_folder(folder) as temporary:
+        for name, part in parts.items():
+            (temporary / f"{name}.npz").write_bytes(_npz(part))
+        if kept is not None:
+            (temporary / OPENINGS_FILE).write_bytes(kept)
+        write_json(
+            temporary / _DESCRIPTION,
+            {
+                "schema": SCHEMA,
+                "dataset": dataset.name,
+                "classes": list(dataset.classes),
+                "splits": {
+                    name: {"images": len(part), "hash": dataset_hash(part)}
+                    for name, part in parts.items()
+                },
+            },
+        )
+
+
+class SplitStore:
+    """The splits that `save_splits` wrote.
+
+    Args:
+        folder: What was given to `save_splits`.
+        openings: Where openings of the test split are recorded; in the folder when None.
+
+    Attributes:
+        name: The dataset's name.
+        classes: The names of the classes.
+        hashes: The `dataset_hash` of each split, test included, known without opening it.
+        sizes: The number of images of each split.
+
+    Raises:
+        DataError: When the folder is not such a store.
+    """
+
+    def __init__(self, folder: Path, *, openings: Path | None = None) -> None:
+        self.folder = folder
+        self._openings = openings or folder / OPENINGS_FILE
+        description = _read_json(folder / _DESCRIPTION, SCHEMA)
+        try:
+            self.name = str(description["dataset"])
+            self.classes = tuple(str(name) for name in description["classes"])
+            entries = {str(name): description["splits"][name] for name in SPLIT_NAMES}
+            self.hashes = {name: str(entry["hash"]) for name, entry in entries.items()}
+            self.sizes = {name: int(entry["images"]) for name, entry in entries.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise _bad(folder / _DESCRIPTION, f"{type(error).__name__}: {error}") from error
+
+    def load(self, name: str) -> SplitPart:
+        """Read the train, val or calib split.
+
+        Raises:
+            GateError: When `name` is ``"test"``: only the gate opens that, with `open_test`.
+            DataError: When there is no such split, or its file is not what was written.
+        """
+        if name == "test":
+            raise GateError(
+                "split test",
+                got="a stage that is not the gate",
+                expected="train, val or calib",
+                fix="choose on val and calibrate on calib; the test split is for the verdict",
+            )
+        if name not in self.hashes:
+            raise DataError(
+                f"split {name!r}",
+                got="no such split",
+                expected="train, val or calib",
+                fix="name one of these",
+            )
+        return self._read(name)
+
+    def open_test(self, *, stage: str, winners: Sequence[str]) -> SplitPart:
+        """Read the test split for the verdict on the winners, and record the opening.
+
+        The record is on disk before an image is given out. The same winners on the same test
+        images are no new opening, so that a gate that was interrupted can run again.
+
+        Args:
+            stage: Who asks; only ``"gate"`` may.
+            winners: The ids of the variants that will be judged.
+
+        Raises:
+            GateError: For another stage, or without winners.
+            DataError: When the file is not what was written.
+        """
+        if stage != "gate" or not winners:
+            raise GateError(
+                "split test",
+                got=f"stage {stage!r} with {len(winners)} winners",
+                expected="stage 'gate', with the variants that were chosen on val",
+                fix="choose on val first; the test split is for the verdict",
+            )
+        part = self._read("test")
+        opening = {"test": self.hashes["test"], "winners": sorted(set(winners))}
+        openings = self._recorded()
+        if opening not in openings:
+            write_json(
+                self._openings, {"schema": OPENINGS_SCHEMA, "openings": [*openings, opening]}
+            )
+        return part
+
+    def test_openings(self) -> int:
+        """How many times the test split was opened for other winners than before."""
+        return len(self._recorded())
+
+    def check_disjoint(self) -> None:
+        """Refuse splits that share an image; only ids are read, no image and no label.
+
+        Raises:
+            DataError: Naming the image and the two splits.
+        """
+        check_disjoint({name: self._ids(name) for name in SPLIT_NAMES})
+
+    def _ids(self, name: str) -> tuple[str, ...]:
+        return _decode_ids(_arrays(self.folder / f"{name}.npz", ("ids",))["ids"])
+
+    def _read(self, name: str) -> SplitPart:
+        path = self.folder / f"{name}.npz"
+        arrays = _arrays(path, ("ids", "labels", "images"))
+        images, labels = arrays["images"], arrays["labels"]
+        check_images(images, str(path))
+        part = SplitPart(ids=content_ids(images), labels=labels, images=images)
+        if labels.dtype != np.int64 or labels.shape != (len(images),):
+            raise _bad(path, f"labels {labels.dtype} {labels.shape} for {len(images)} images")
+        if part.ids != _decode_ids(arrays["ids"]) or dataset_hash(part) != self.hashes[name]:
+            raise _bad(path, "images or labels that are not the ones that were written")
+        return part
+
+    def _recorded(self) -> list[dict[str, Any]]:
+        if not self._openings.exists():
+            return []
+        openings = _read_json(self._openings, OPENINGS_SCHEMA).get("openings")
+        if not isinstance(openings, list):
+            raise _bad(self._openings, "no list of openings")
+        return openings
+
+
+def _part(dataset: Dataset, indices: NDArray[np.int64]) -> SplitPart:
+    chosen = dataset.subset(indices)
+    return SplitPart(ids=chosen.ids, labels=chosen.labels, images=chosen.images)
+
+
+def _npz(part: SplitPart) -> bytes:
+    stream = io.BytesIO()
+    ids = np.array([image.encode() for image in part.ids], dtype="S64")
+    np.savez(stream, ids=ids, labels=part.labels, images=np.ascontiguousarray(part.images))
+    return stream.getvalue()
+
+
+def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    with open_regular(path, follow_links=False) as stream:
+        try:
+            with np.load(stream, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in names}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+            raise _bad(path, f"{type(error).__name__}: {error}") from error
+
+
+def _decode_ids(ids: NDArray[Any]) -> tuple[str, ...]:
+    return tuple(image.decode("ascii", "replace") for image in ids.astype("S64").tolist())
+
+
+def _read_json(path: Path, schema: str) -> dict[str, Any]:
+    with open_regular(path, follow_links=False) as stream:
+        value = parse_json(stream.read(_MAX_JSON), str(path))
+    if not isinstance(value, dict) or value.get("schema") != schema:
+        raise _bad(path, "another schema", f"schema {schema}")
+    return value
+
+
+def _bad(path: Path, got: str, expected: str = "a split as edgetl writes it") -> DataError:
+    return DataError(f"file {path}", got=got, expected=expected, fix=_FIX)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgetl.data.dataset import content_ids
+from edgetl.data.splits import check_disjoint, largest_remainder, make_splits
+from edgetl.errors import DataError
+
+
+def shares(dataset, indices) -> list[int]:
+    return np.bincount(dataset.labels[indices], minlength=len(dataset.classes)).tolist()
+
+
+def test_splits_are_disjoint_stratified_and_of_the_sizes_asked_for(make_dataset) -> None:
+    dataset = make_dataset([100, 200, 300])
+    splits = make_splits(dataset, val=60, calib=30, test=120, train=None, seed=3)
+    assert shares(dataset, splits.test) == [20, 40, 60]
+    assert shares(dataset, splits.calib) == [5, 10, 15]
+    assert shares(dataset, splits.val) == [10, 20, 30]
+    assert shares(dataset, splits.train) == [65, 130, 195]
+    together = np.concatenate([indices for _, indices in splits.items()])
+    assert sorted(together.tolist()) == list(range(600))
+    assert all(indices.dtype == np.int64 for _, indices in splits.items())
+
+
+def test_another_train_size_changes_no_other_split(make_dataset) -> None:
+    dataset = make_dataset([50, 50])
+    whole = make_splits(dataset, val=10, calib=10, test=20, train=None, seed=0)
+    part = make_splits(dataset, val=10, calib=10, test=20, train=8, seed=0)
+    assert shares(dataset, part.train) == [4, 4]
+    for name in ("val", "calib", "test"):
+        assert np.array_equal(getattr(whole, name), getattr(part, name))
+
+
+def test_the_seed_decides(make_dataset) -> None:
+    dataset = make_dataset([50, 50])
+    sizes = {"val": 10, "calib": 10, "test": 20, "train": None}
+    first, again = (make_splits(dataset, **sizes, seed=5) for _ in range(2))
+    other = make_splits(dataset, **sizes, seed=6)
+    assert all(
+        np.array_equal(a, b) for (_, a), (_, b) in zip(first.items(), again.items(), strict=True)
+    )
+    assert set(first.test) != set(other.test)
+
+
+def test_the_first_images_of_a_split_are_of_every_class(make_dataset) -> None:
+    splits = make_splits(make_dataset([200, 200]), val=2, calib=2, test=2, train=None, seed=0)
+    assert 5 < (splits.train[:30] < 200).sum() < 25
+
+
+def test_the_given_test_part_is_the_test_split(make_dataset) -> None:
+    given_split = ("train", "test") * 50
+    dataset = make_dataset([50, 50], given_split=given_split)
+    splits = make_splits(dataset, val=10, calib=10, test=None, train=None, seed=0)
+    assert sorted(splits.test) == list(range(1, 100, 2))
+    assert all(i % 2 == 0 for name, part in splits.items() if name != "test" for i in part)
+    some = make_splits(dataset, val=10, calib=10, test=6, train=None, seed=0)
+    assert shares(dataset, some.test) == [3, 3]
+    assert set(some.test) <= set(splits.test)
+
+
+def test_the_same_image_in_both_given_parts_is_refused_and_named(make_dataset) -> None:
+    dataset = make_dataset([10, 10], given_split=("train", "test") * 10)
+    images = dataset.images.copy()
+    images[3] = images[0]
+    copied = replace(dataset, images=images, ids=content_ids(images))
+    with pytest.raises(DataError) as caught:
+        make_splits(copied, val=2, calib=2, test=None, train=None, seed=0)
+    assert copied.ids[0] in str(caught.value)
+    assert "train" in caught.value.got
+    assert "test" in caught.value.got
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_stay_together_in_train(make_dataset, seed: int) -> None:
+    dataset = make_dataset([30, 30])
+    images = dataset.images.copy()
+    images[10:15] = images[40:45] = images[0:5]
+    dataset = replace(dataset, images=images, ids=content_ids(images))
+    splits = make_splits(dataset, val=8, calib=8, test=20, train=None, seed=seed)
+    check_disjoint(
+        {name: tuple(dataset.ids[i] for i in indices) for name, indices in splits.items()}
+    )
+    assert {0, 4, 10, 14, 40, 44} <= set(splits.train.tolist())
+
+
+def test_a_class_that_a_split_would_miss_is_refused(make_dataset) -> None:
+    with pytest.raises(DataError, match="class 1") as caught:
+        make_splits(make_dataset([100, 2]), val=10, calib=10, test=40, train=None, seed=0)
+    assert "every class" in caught.value.expected
+
+
+def test_too_few_images_are_refused(make_dataset) -> None:
+    dataset = make_dataset([10, 10])
+    with pytest.raises(DataError, match="split val"):
+        make_splits(dataset, val=15, calib=4, test=4, train=None, seed=0)
+    with pytest.raises(DataError, match="split train"):
+        make_splits(dataset, val=4, calib=4, test=4, train=9, seed=0)
+    with pytest.raises(DataError, match="-1 images"):
+        make_splits(dataset, val=-1, calib=4, test=4, train=None, seed=0)
+
+
+def test_a_source_without_test_part_needs_a_size(make_dataset) -> None:
+    with pytest.raises(DataError, match="no size"):
+        make_splits(make_dataset([9, 9]), val=2, calib=2, test=None, train=None, seed=0)
+
+
+def test_splits_may_be_left_out(make_dataset) -> None:
+    splits = make_splits(make_dataset([9, 9]), val=4, calib=0, test=0, train=None, seed=0)
+    assert (len(splits.calib), len(splits.test), len(splits.train)) == (0, 0, 14)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=20), st.data())
+def test_largest_remainder(available: list[int], data: st.DataObject) -> None:
+    counts = np.array(available, np.int64)
+    total = int(counts.sum())
+    size = data.draw(st.integers(0, total))
+    quotas = largest_remainder(counts, size)
+    assert quotas.sum() == size
+    assert (quotas >= 0).all()
+    assert (quotas <= counts).all()
+    if total:
+        # Hamilton's method: no class is a whole image off its exact share.
+        assert (np.abs(quotas - counts * (size / total)) < 1 + 1e-6).all()
