@@ -1,0 +1,204 @@
+"""What an app embeds: a verified bundle that answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.backends import registry
+from edgetl.backends.base import Backend
+from edgetl.bundle import Bundle, Manifest, ManifestVariant, open_bundle
+from edgetl.errors import UsageError
+from edgetl.metrics.probability import entropy
+from edgetl.runtime.answers import Source, answers, check_fit
+from edgetl.runtime.selection import select_variant
+from edgetl.spec import Variant
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """One answer.
+
+    Attributes:
+        label: The most probable class.
+        index: Its place among the classes; of equal ones, the first.
+        confidence: Its probability.
+        probabilities: float32 [K], one per class, in the order of `Classifier.classes`; read-only.
+        top: The most probable classes with their probabilities, the best first.
+        entropy: Of the probabilities, in nats: 0 when certain, log K when all are equal.
+    """
+
+    label: str
+    index: int
+    confidence: float
+    probabilities: NDArray[np.float32]
+    top: tuple[tuple[str, float], ...]
+    entropy: float
+
+
+class Classifier:
+    """A bundle's model, loaded.
+
+    One classifier may be used from any number of threads. It may not be used after a fork: load
+    it in the child.
+
+    It is a context manager::
+
+        with Classifier.load("digits-1.0.0.edgetl") as digits:
+            print(digits.predict("7.png").label)
+    """
+
+    def __init__(self, manifest: Manifest, chosen: ManifestVariant, backend: Backend) -> None:
+        self._manifest = manifest
+        self._chosen = chosen
+        self._backend = backend
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | os.PathLike[str] | Bundle,
+        *,
+        backend: str = "auto",
+        variant: str | None = None,
+        threads: int | None = None,
+    ) -> Classifier:
+        """Verify a bundle and load one of its variants from the verified bytes.
+
+        Args:
+            bundle: A bundle's folder or zip, or an opened one. Of a path, only the files of the
+                variant that is loaded stay in memory.
+            backend: A backend's name, or ``"auto"``: the fastest variant that passed the gate
+                and whose backend is installed.
+            variant: The id of one variant, which may be one that the gate did not pass.
+            threads: CPU threads for one call; the backend's default when None.
+
+        Raises:
+            BundleError: When the bundle is not exactly what its manifest says, no variant
+                passed, or the model does not fit the labels.
+            UnavailableError: When the backend is not here. Nothing is substituted.
+            UsageError: For a backend or variant that does not exist.
+            ModelError, BackendError: When the model is refused or cannot be loaded.
+        """
+        if threads is not None and threads < 1:
+            raise UsageError(
+                "threads", got=str(threads), expected="at least 1", fix="pass 1 or more, or none"
+            )
+
+        def choose(manifest: Manifest) -> ManifestVariant:
+            return select_variant(manifest, backend=backend, variant=variant)
+
+        if not isinstance(bundle, Bundle):
+            bundle = open_bundle(Path(bundle), keep=lambda manifest: choose(manifest).variant.files)
+        return cls.from_bundle(bundle, choose(bundle.manifest), threads=threads)
+
+    @classmethod
+    def from_bundle(
+        cls, bundle: Bundle, chosen: ManifestVariant, *, threads: int | None = None
+    ) -> Classifier:
+        """Load a given variant of an opened bundle; errors as `load`."""
+        manifest = bundle.manifest
+        loaded = registry.load(
+            chosen.variant, bundle.variant_files(chosen.variant), threads=threads
+        )
+        try:
+            subject = f"{bundle.location}: {chosen.variant.file}"
+            check_fit(loaded, manifest.input, len(manifest.classes), subject)
+        except BaseException:
+            loaded.close()
+            raise
+        return cls(manifest, chosen, loaded)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels, in the order of the probabilities."""
+        return self._manifest.classes
+
+    @property
+    def variant(self) -> Variant:
+        """The variant that was loaded."""
+        return self._chosen.variant
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says about itself."""
+        return self._manifest
+
+    @property
+    def backend(self) -> Backend:
+        """The loaded model itself, to be measured or asked what it executes."""
+        return self._backend
+
+    @overload
+    def predict(self, x: Source, *, top_k: int = 5) -> Prediction: ...
+
+    @overload
+    def predict(self, x: list[Any] | tuple[Any, ...], *, top_k: int = 5) -> list[Prediction]: ...
+
+    def predict(
+        self, x: Source | list[Any] | tuple[Any, ...], *, top_k: int = 5
+    ) -> Prediction | list[Prediction]:
+        """Classify one input, or each of a list.
+
+        Args:
+            x: A path, an encoded image as bytes, a Pillow image, or a uint8 array [height, width]
+                or [height, width, 3]; for a tensor classifier also a float32 array of its shape.
+                A list or tuple of these gives a list of predictions.
+            top_k: How many classes `Prediction.top` holds; all when there are fewer.
+
+        Raises:
+            DataError: When an input cannot be decoded, or the list is empty.
+            SpecError: When an array has another dtype or shape, or holds NaN or infinity.
+            BackendError: When the backend fails or answers something other than probabilities,
+                or after `close` or a fork.
+            UsageError: When `top_k` is below 1.
+        """
+        if top_k < 1:
+            raise UsageError("top_k", got=str(top_k), expected="at least 1", fix="pass 1 or more")
+        inputs: Sequence[Source] = x if isinstance(x, list | tuple) else [x]
+        rows = answers(
+            self._backend, inputs, self._manifest.input, classes=len(self._manifest.classes)
+        )
+        found = [
+            self._prediction(row, float(nats), top_k)
+            for row, nats in zip(rows, entropy(rows), strict=True)
+        ]
+        return found if isinstance(x, list | tuple) else found[0]
+
+    def close(self) -> None:
+        """Release the model. Closing twice is allowed."""
+        self._backend.close()
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _prediction(self, row: NDArray[np.float32], nats: float, top_k: int) -> Prediction:
+        # A copy, so that one kept prediction does not hold its whole batch in memory.
+        row = row.copy()
+        row.flags.writeable = False
+        # Sorting the negated values stably puts the first of equal classes first.
+        order = np.argsort(-row, kind="stable")[:top_k]
+        classes = self._manifest.classes
+        best = int(order[0])
+        return Prediction(
+            label=classes[best],
+            index=best,
+            confidence=float(row[best]),
+            probabilities=row,
+            top=tuple((classes[at], float(row[at])) for at in order),
+            entropy=nats,
+        )
