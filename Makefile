@@ -14,7 +14,7 @@ help:
 	@echo "make test-all  the same and the slow tests"
 	@echo "make env       only the environment (.venv, from requirements.lock)"
 	@echo "make lint      ruff, mypy and import-linter"
-	@echo "make docs      docs/cli.md and the JSON Schemas, generated"
+	@echo "make docs      docs/cli.md, generated from the help pages"
 	@echo "make lock      requirements.lock, resolved anew"
 
 env: $(STAMP)
@@ -41,6 +41,9 @@ test: lint
 
 test-all: lint
 	$(BIN)/pytest -m ""
+
+docs: env
+	$(BIN)/python docs/make_cli.py
 
 lock: env
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \

@@ -9,14 +9,16 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
-from pydantic.dataclasses import dataclass
-
 from edgetl.errors import ConfigError
+from edgetl.extras import extra
 from edgetl.gate.policy import Policy
 from edgetl.gate.toml_table import build, read_toml
 from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.spec import IMAGENET_MEAN, IMAGENET_STD, ClassifierInput, ImageInput, TensorInput
+
+with extra("gate"):
+    from pydantic import ConfigDict, Field, StringConstraints
+    from pydantic.dataclasses import dataclass
 
 SCHEMA = "edgetl.config/1"
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -25,6 +27,8 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 # A name becomes a folder's name: nothing in it may climb out of the runs folder.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+# As the bundle's manifest has it: one to four numbers, each with one spelling.
+Version = Annotated[str, StringConstraints(pattern=r"^(0|[1-9]\d{0,8})(\.(0|[1-9]\d{0,8})){0,3}$")]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Triple = Annotated[tuple[float, float, float], Field(strict=False)]
 
@@ -105,11 +109,11 @@ class FinetuneSection:
     epochs: Count = 10
     head_epochs: Count = 2
     batch_size: Count = 64
-    learning_rate: Positive = 3e-4
-    head_learning_rate: Positive = 1e-3
+    learning_rate: Positive = 5e-4
+    head_learning_rate: Positive = 3e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    augment: Literal["none", "light"] = "light"
+    augment: Literal["none", "light", "light-flip"] = "light"
     precision: Literal["fp32", "bf16"] = "fp32"
     patience: Count = 3
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
@@ -169,7 +173,7 @@ class ReleaseConfig:
 
     schema: Literal["edgetl.config/1"]
     name: Name
-    version: Name
+    version: Version
     data: DataConfig
     input: InputConfig
     finetune: FinetuneSection
@@ -185,6 +189,22 @@ class ReleaseConfig:
     def to_json(self) -> dict[str, Any]:
         """The config with every default written in."""
         return asdict(self)
+
+    def to_table(self) -> dict[str, Any]:
+        """The config as a table that builds the same config: limits left at their default stay so.
+
+        A limit that a user states and one that is a default differ: the first must be judged.
+        """
+        table = self.to_json()
+        policy = self.gate.policy
+        limits = {name for name in table["gate"]["policy"] if name.startswith("max_")}
+        stated = {name for name in limits if policy.states(name)}
+        table["gate"]["policy"] = {
+            name: value
+            for name, value in table["gate"]["policy"].items()
+            if name not in limits - stated
+        }
+        return table
 
     @property
     def required_backends(self) -> tuple[str, ...]:

@@ -1,0 +1,151 @@
+"""The commands that a device needs: predict, verify, selftest, inspect. No torch, no rich."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from edgetl.cli.arguments import check_file, check_outputs, write_result
+from edgetl.errors import BundleError, UsageError
+
+
+def predict_command(options: argparse.Namespace) -> int:
+    """Classify each input and print its likeliest classes."""
+    from edgetl.runtime.classifier import Classifier
+
+    _check_bundle(options)
+    for path in options.inputs:
+        check_file(path, "an image, or a .npy file for a tensor classifier")
+    with Classifier.load(
+        options.bundle,
+        backend=options.backend,
+        variant=options.variant,
+        threads=options.threads,
+    ) as classifier:
+        predictions = classifier.predict(
+            [_read_input(path) for path in options.inputs], top_k=options.top_k
+        )
+        variant = classifier.variant.id
+    write_result(
+        options,
+        {
+            "schema": "edgetl.predict/1",
+            "variant": variant,
+            "predictions": [
+                {
+                    "input": str(path),
+                    "label": one.label,
+                    "index": one.index,
+                    "confidence": one.confidence,
+                    "entropy": one.entropy,
+                    "top": [[label, p] for label, p in one.top],
+                }
+                for path, one in zip(options.inputs, predictions, strict=True)
+            ],
+        },
+    )
+    if not options.quiet and str(options.json) != "-":
+        for path, one in zip(options.inputs, predictions, strict=True):
+            others = "  ".join(f"{label} {p:.4f}" for label, p in one.top)
+            print(f"{path}: {one.label}  ({others}; entropy {one.entropy:.3f} nats; {variant})")
+    return 0
+
+
+def _read_input(path: Path) -> Any:
+    if path.suffix != ".npy":
+        return path
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise UsageError(
+            str(path), got=str(error), expected="a .npy file without objects", fix="np.save it anew"
+        ) from error
+
+
+def verify_command(options: argparse.Namespace) -> int:
+    """Print every file that is not what the manifest says; 1 when there is one."""
+    from edgetl.bundle import verify_bundle
+
+    _check_bundle(options)
+    problems = verify_bundle(options.bundle)
+    write_result(
+        options,
+        {
+            "schema": "edgetl.verify/1",
+            "bundle": str(options.bundle),
+            "ok": not problems,
+            "problems": [str(problem) for problem in problems],
+        },
+    )
+    if str(options.json) != "-":
+        for problem in problems:
+            print(f"not right: {problem}")
+        if not problems and not options.quiet:
+            print(f"{options.bundle}: every byte is what the manifest says")
+    return 1 if problems else 0
+
+
+def selftest_command(options: argparse.Namespace) -> int:
+    """Answer the golden set on this device; 1 when an answer is not the bundle's."""
+    from edgetl.runtime.selftest import selftest
+
+    _check_bundle(options)
+    try:
+        report = selftest(
+            options.bundle,
+            backend=options.backend,
+            variant=options.variant,
+            threads=options.threads,
+        )
+    except BundleError as error:
+        # For this command a bundle that is not right is an answer, not bad usage.
+        from edgetl.cli.main import print_error
+
+        print_error(error)
+        return 1
+    write_result(options, report.to_json())
+    if not options.quiet and str(options.json) != "-":
+        for line in report.lines():
+            print(line)
+    return 0 if report.ok else 1
+
+
+def inspect_command(options: argparse.Namespace) -> int:
+    """Print what the bundle says of itself."""
+    from edgetl.bundle import describe_bundle, open_bundle
+
+    _check_bundle(options)
+    facts = describe_bundle(open_bundle(options.bundle))
+    write_result(options, facts)
+    if not options.quiet and str(options.json) != "-":
+        _print_facts(facts, indent="")
+    return 0
+
+
+def _print_facts(facts: dict[str, Any], indent: str) -> None:
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            print(f"{indent}{key}")
+            _print_facts(value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            print(f"{indent}{key}")
+            for item in value:
+                _print_facts(item, indent + "  ")
+                print()
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            print(f"{indent}{key:<14} {shown}")
+
+
+def _check_bundle(options: argparse.Namespace) -> None:
+    if not options.bundle.exists():
+        raise UsageError(
+            str(options.bundle),
+            got="nothing there",
+            expected="a bundle: a .edgetl folder or zip",
+            fix="correct the path, or make one with `edgetl release CONFIG`",
+        )
+    check_outputs(options, "json", inside=options.bundle)

@@ -1,0 +1,175 @@
+"""What a person sees: a progress bar on a terminal, plain lines elsewhere, the closing table.
+
+Progress goes to standard error, results to standard output.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console as Screen
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from edgetl.pipeline.events import Event, Listener, ignore
+from edgetl.pipeline.release import ReleaseResult
+from edgetl.pipeline.summary import Row
+
+WIDTH = 100
+# Without a terminal a line now and then shows that the work goes on, and does not fill a log.
+_PLAIN_SECONDS = 15.0
+
+_STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
+
+
+class Console:
+    """Shows a release.
+
+    Args:
+        quiet: Show nothing but errors (which the caller prints).
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._results = Screen(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+        self._progress = Screen(
+            stderr=True, width=None if sys.stderr.isatty() else WIDTH, highlight=False
+        )
+
+    @contextmanager
+    def progress(self) -> Iterator[Listener]:
+        """Give a listener that shows the stages as they run."""
+        if self._quiet:
+            yield ignore
+        elif self._progress.is_terminal:
+            with _bars(self._progress) as listen:
+                yield listen
+        else:
+            yield _PlainLines(self._progress).hear
+
+    def show_result(self, result: ReleaseResult, stage: str) -> None:
+        """Print the closing table, the verdict, where the bundle is, and what to try next."""
+        if self._quiet:
+            return
+        if result.verdict is None:
+            self._results.print(f"{stage}: done, in {result.folder / stage}", soft_wrap=True)
+            return
+        self._results.print(_table(result.rows))
+        self._results.print(Text(f"verdict  {result.verdict}", style=_STYLES[result.verdict]))
+        for line in _next_steps(result, stage):
+            self._results.print(line, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _bars(screen: Screen) -> Iterator[Listener]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=screen, transient=True) as progress:
+        task: TaskID | None = None
+
+        def hear(event: Event) -> None:
+            nonlocal task
+            if event.kind == "progress":
+                label = f"{event.stage:<9} {event.text}"
+                if task is None:
+                    task = progress.add_task(label, total=event.total)
+                progress.update(
+                    task, description=label, completed=event.done, total=event.total
+                )
+            else:
+                if task is not None and event.kind in ("start", "done"):
+                    progress.remove_task(task)
+                    task = None
+                if line := _line(event):
+                    screen.print(line, markup=False, soft_wrap=True)
+
+        yield hear
+
+
+class _PlainLines:
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._last = time.monotonic()
+
+    def hear(self, event: Event) -> None:
+        if event.kind == "progress":
+            if time.monotonic() - self._last < _PLAIN_SECONDS:
+                return
+            line: str | None = f"{event.stage:<9} {event.text} {event.done}/{event.total}"
+        else:
+            line = _line(event)
+        if line:
+            self._last = time.monotonic()
+            self._screen.print(line, markup=False, soft_wrap=True)
+
+
+def _line(event: Event) -> str | None:
+    match event.kind:
+        case "note":
+            return f"{event.stage:<9} {event.text}"
+        case "fresh":
+            return f"{event.stage:<9} unchanged, taken from the last run"
+        case "done":
+            return f"{event.stage:<9} done in {event.seconds:.1f} s"
+        case _:
+            return None
+
+
+def _table(rows: tuple[Row, ...]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    for name in ("variant", "backend", "prec"):
+        table.add_column(name, no_wrap=True)
+    for name in ("MB", "p50 ms", "p99 ms", "×torch", "×fp32", "top-1 %", "NLL", "ECE"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("on", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.id,
+            row.backend,
+            row.precision,
+            _figure(row.size_mb, ".1f"),
+            _figure(row.p50_ms, ".2f"),
+            _figure(row.p99_ms, ".2f"),
+            _figure(row.speed_over_reference, ".2f"),
+            _figure(row.speed_over_fp32, ".2f"),
+            _figure(row.top1 * 100, ".2f"),
+            _figure(row.nll, ".4f"),
+            _figure(row.ece, ".4f"),
+            row.split,
+            Text(row.verdict, style=_STYLES.get(row.verdict, "")),
+        )
+    return table
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _next_steps(result: ReleaseResult, stage: str) -> list[str]:
+    gate = result.folder / "gate"
+    lines = [f"judged   {gate / 'verdict.md'} (also .json, .xml)"]
+    if result.verdict == "INCONCLUSIVE":
+        lines.append("next     label more images: the verdict says how many would decide it")
+    elif result.verdict == "FAIL":
+        lines.append("next     read the verdict: it names the gate, the figure and the limit")
+    elif result.bundle is not None:
+        golden = sorted(result.bundle.glob("golden/*.png"))
+        lines.append(f"bundle   {result.bundle}")
+        lines.append(
+            f"next     edgetl predict {result.bundle} {golden[0]}"
+            if golden
+            else f"next     edgetl selftest {result.bundle}"
+        )
+    elif stage == "gate":
+        lines.append("next     edgetl bundle CONFIG packs the winners")
+    return lines

@@ -1,0 +1,262 @@
+"""The parser: every command with its arguments, its help and an example.
+
+Nothing here imports a command's machinery: `--help` is quick and never loads torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from edgetl.cli import bundle_commands, gate_command, release_commands
+from edgetl.cli.arguments import add_common, positive_int
+from edgetl.errors import UsageError
+from edgetl.version import __version__
+
+_EPILOG = """\
+exit codes:
+  0    done; for gate and release: PASS
+  1    gate, release: FAIL; verify, selftest: this bundle or this device is not right
+  2    bad usage or bad input: one message, nothing written
+  3    a backend or device that was asked for is not here
+  4    gate, release: INCONCLUSIVE, with how many more labelled samples would decide it
+  130  interrupted, nothing half-written
+"""
+
+STAGES = {
+    "finetune": "fine-tune the network on the train split",
+    "calibrate": "fit the temperature on the calib split",
+    "export": "export the reference to one FP32 ONNX file and check it",
+    "quantize": "make the INT8 and BF16 candidates, temperatures fitted again",
+    "compile": "make what each backend loads and read back its precisions",
+    "bench": "measure latency, memory and size, interleaved with the reference",
+    "bundle": "pack the winners that passed, with their proof",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with edgetl's errors and the nearest name for a misspelt one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing argparse's own message."""
+        raise UsageError(
+            "command line",
+            got=message,
+            expected="its usage: " + " ".join(self.format_usage().split()[1:]),
+            fix=f"{self.prog} --help",
+        )
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        raise UsageError(
+            str(action.metavar or action.dest),
+            got=repr(value),
+            expected="one of " + ", ".join(choices),
+            fix=f"did you mean '{near[0]}'?" if near else f"{self.prog} --help",
+        )
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        # One width wherever it is printed: docs/cli.md is generated from it.
+        super().__init__(prog, width=96, max_help_position=28)
+        # argparse forgets that command names are indented, and breaks the longest.
+        self._action_max_length = 13
+
+
+def make_parser() -> Parser:
+    """The whole command line.
+
+    Example:
+        >>> make_parser().parse_args(["verify", "a.edgetl"]).bundle
+        PosixPath('a.edgetl')
+    """
+    parser = Parser(
+        prog="edgetl",
+        description="Ships the fastest version of a classifier that it can prove is still that "
+        "classifier.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"edgetl {__version__}")
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=Parser
+    )
+    _add_release(commands)
+    for name, text in STAGES.items():
+        if name == "bundle":
+            _add_gate(commands)
+        _add_stage(commands, name, text)
+    _add_predict(commands)
+    _add_verify(commands)
+    _add_selftest(commands)
+    _add_inspect(commands)
+    return parser
+
+
+def _command(
+    commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int], *examples: str
+) -> Parser:
+    epilog = "example:\n" + "\n".join(f"  {example}" for example in examples)
+    parser: Parser = commands.add_parser(name, help=text, description=_sentence(text), epilog=epilog)
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+def _add_config(parser: Parser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="the release's TOML file")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (runs/NAME)")
+
+
+def _add_release(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "release",
+        "run every stage, judge, and pack the fastest that passes",
+        release_commands.release_command,
+        "edgetl release examples/digits.toml",
+    )
+    _add_config(parser)
+    add_common(parser)
+
+
+def _add_stage(commands: Any, name: str, text: str) -> None:
+    parser = _command(
+        commands,
+        name,
+        text,
+        release_commands.stage_command,
+        f"edgetl {name} examples/digits.toml",
+    )
+    parser.set_defaults(stage=name)
+    _add_config(parser)
+    add_common(parser)
+
+
+def _add_gate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "gate",
+        "judge a release's winners on the test split, or any two stored predictions",
+        gate_command.gate_command,
+        "edgetl gate examples/digits.toml",
+        "edgetl gate --predictions REF.npz CAND.npz --policy policy.toml",
+    )
+    parser.add_argument(
+        "config", type=Path, nargs="?", metavar="CONFIG", help="the release's TOML file"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (runs/NAME)")
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        nargs=2,
+        metavar=("REF", "CAND"),
+        help="judge stored predictions (edgetl.predictions/1) instead of a release",
+    )
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="the limits, as TOML")
+    parser.add_argument(
+        "--bench", type=Path, metavar="FILE", help="a stored edgetl.bench/1 for the latency gate"
+    )
+    parser.add_argument(
+        "--variant", metavar="ID", help="the candidate's id in the bench file"
+    )
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write the gates as JUnit XML")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a Markdown summary")
+    add_common(parser)
+
+
+def _add_bundle(parser: Parser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .edgetl folder or zip")
+
+
+def _add_choice(parser: Parser) -> None:
+    parser.add_argument(
+        "--backend", default="auto", metavar="NAME", help="onnxruntime, openvino or auto (auto)"
+    )
+    parser.add_argument("--variant", metavar="ID", help="one variant of the bundle by its id")
+    parser.add_argument(
+        "--threads", type=positive_int, metavar="N", help="threads to compute with (all cores)"
+    )
+
+
+def _add_predict(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "predict",
+        "classify images with a bundle's fastest passing variant",
+        bundle_commands.predict_command,
+        "edgetl predict runs/digits/bundle/digits-1.0.0.edgetl 7.png",
+    )
+    _add_bundle(parser)
+    parser.add_argument(
+        "inputs",
+        type=Path,
+        nargs="+",
+        metavar="INPUT",
+        help="images (JPEG, PNG, WEBP, BMP), or .npy files for a tensor classifier",
+    )
+    _add_choice(parser)
+    parser.add_argument(
+        "--top-k", type=positive_int, default=5, metavar="K", help="classes to print (5)"
+    )
+    add_common(parser)
+
+
+def _add_verify(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "verify",
+        "check every byte of a bundle against its manifest, before anything is loaded",
+        bundle_commands.verify_command,
+        "edgetl verify runs/digits/bundle/digits-1.0.0.edgetl",
+    )
+    _add_bundle(parser)
+    add_common(parser)
+
+
+def _add_selftest(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "selftest",
+        "let this device answer the bundle's golden set and compare",
+        bundle_commands.selftest_command,
+        "edgetl selftest runs/digits/bundle/digits-1.0.0.edgetl",
+    )
+    _add_bundle(parser)
+    _add_choice(parser)
+    add_common(parser)
+
+
+def _add_inspect(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "inspect",
+        "show what a bundle holds",
+        bundle_commands.inspect_command,
+        "edgetl inspect runs/digits/bundle/digits-1.0.0.edgetl",
+    )
+    _add_bundle(parser)
+    add_common(parser)
+
+
+def command_names(parser: Parser) -> Sequence[str]:
+    """The names of all commands, in the order in which help lists them."""
+    return list(command_parsers(parser))
+
+
+def command_parsers(parser: Parser) -> dict[str, Parser]:
+    """Each command's own parser, for the generated docs."""
+    actions = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(next(actions).choices)

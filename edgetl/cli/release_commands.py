@@ -1,0 +1,44 @@
+"""`edgetl release` and the commands that run one stage and what it needs."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from edgetl.cli.arguments import check_file, check_outputs, write_result
+from edgetl.extras import extra
+
+
+def release_command(options: argparse.Namespace) -> int:
+    """Run a whole release; 0, 1 or 4 by its verdict."""
+    return run_until(options, "bundle")
+
+
+def stage_command(options: argparse.Namespace) -> int:
+    """Run the stages up to one; 0, or for `bundle` the verdict's code."""
+    return run_until(options, options.stage)
+
+
+def run_until(options: argparse.Namespace, stage: str) -> int:
+    """Run the stages of a config up to `stage`, showing progress and the closing table."""
+    check_file(options.config, "a release config (TOML)")
+    check_outputs(options, "json")
+    with extra("gate"):
+        from edgetl.cli.console import Console
+        from edgetl.pipeline.release import release
+    console = Console(quiet=options.quiet)
+    with console.progress() as listen:
+        result = release(options.config, out=options.out, until=stage, listen=listen)
+    write_result(
+        options,
+        {
+            "schema": "edgetl.release/1",
+            "stage": stage,
+            "verdict": result.verdict,
+            "folder": str(result.folder),
+            "bundle": None if result.bundle is None else str(result.bundle),
+            "rows": [asdict(row) for row in result.rows],
+        },
+    )
+    console.show_result(result, stage)
+    return result.exit_code

@@ -1,0 +1,101 @@
+"""What every stage is given, and what several of them do alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.backends import registry
+from edgetl.backends.base import Backend
+from edgetl.data.preprocess import to_batch
+from edgetl.data.store import SplitPart, SplitStore
+from edgetl.files import parse_json
+from edgetl.pipeline.config import ReleaseConfig
+from edgetl.pipeline.events import Reporter
+from edgetl.pipeline.run_folder import RunFolder
+from edgetl.reference.client import ReferenceBackend
+from edgetl.spec import Array, ClassifierInput, Variant
+
+BATCH = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageContext:
+    """The config, the run's folder, a voice, and a scratch folder that outlives a kill."""
+
+    config: ReleaseConfig
+    folder: RunFolder
+    reporter: Reporter
+    scratch: Path
+
+    @property
+    def input(self) -> ClassifierInput:
+        """The classifier's input."""
+        return self.config.input.spec()
+
+    @property
+    def threads(self) -> int:
+        """What the reference and every variant compute with: the policy's, or all cores."""
+        wanted = self.config.gate.policy.objective.threads or self.config.threads
+        return wanted or len(os.sched_getaffinity(0))
+
+    @property
+    def splits(self) -> SplitStore:
+        """The splits on disk; openings of the test split are recorded in the run's folder."""
+        return SplitStore(
+            self.folder.stage("data"), openings=self.folder.root / "test-openings.json"
+        )
+
+    def json(self, stage: str, name: str) -> Any:
+        """A JSON file that an earlier stage made."""
+        path = self.folder.stage(stage) / name
+        return parse_json(path.read_bytes(), str(path))
+
+    @contextmanager
+    def reference(self, stage: str = "calibrate") -> Iterator[ReferenceBackend]:
+        """The PyTorch reference in its worker process."""
+        backend = ReferenceBackend(self.folder.stage(stage), threads=self.threads)
+        try:
+            yield backend
+        finally:
+            backend.close()
+
+    @contextmanager
+    def variant(self, variant: Variant, *, files_root: Path | None = None) -> Iterator[Backend]:
+        """A candidate, loaded from the files that the compile stage made (or from `files_root`)."""
+        root = files_root or self.folder.stage("compile")
+        files = {name: (root / name).read_bytes() for name in variant.files}
+        backend = registry.load(variant, files, threads=self.threads)
+        try:
+            yield backend
+        finally:
+            backend.close()
+
+    def predict(
+        self, backend: Backend, part: SplitPart, *, what: str, output: str = "probabilities"
+    ) -> NDArray[np.float32]:
+        """A backend's answers to every image of a split, [n, classes].
+
+        Args:
+            backend: Whom to ask.
+            part: The images.
+            what: Said with the progress.
+            output: ``probabilities``, or the reference's raw ``logits``.
+        """
+        answers = []
+        name = self.input.tensor.name
+        total = len(part.labels)
+        for start in range(0, total, BATCH):
+            inputs: dict[str, Array] = {
+                name: to_batch(part.images[start : start + BATCH], self.input)
+            }
+            answers.append(backend.run(inputs)[output])
+            self.reporter.progress(what, min(start + BATCH, total), total)
+        return np.concatenate(answers)

@@ -1,0 +1,122 @@
+"""Weights pretrained on rendered letters: made once on this machine, then taken from a cache.
+
+No download is needed, and the features (strokes, corners, closed loops) transfer to small
+pictures. The cache is `$EDGETL_CACHE`, or `edgetl` in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from edgetl.data.letters import render_letters
+from edgetl.data.sources import Dataset
+from edgetl.data.store import SplitPart
+from edgetl.files import atomic_folder
+from edgetl.pipeline.config import FinetuneSection
+from edgetl.pipeline.events import Reporter
+from edgetl.pipeline.run_folder import stage_key
+from edgetl.spec import ClassifierInput, input_to_json
+from edgetl.train.config import FinetuneConfig
+from edgetl.train.loop import TrainProgress, finetune
+from edgetl.version import __version__
+
+_VAL_PER_CLASS = 20
+
+
+def cache_folder() -> Path:
+    """Where pretrained weights are kept between runs."""
+    named = os.environ.get("EDGETL_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgetl"
+
+
+def letters_weights(
+    section: FinetuneSection, input: ClassifierInput, *, threads: int | None, reporter: Reporter
+) -> Path:
+    """The safetensors file of an architecture, pretrained on letters at an input size.
+
+    Args:
+        section: Names the architecture, the precision and how to pretrain.
+        input: The classifier's input.
+        threads: Threads to train with; all cores when None.
+        reporter: Hears the progress.
+    """
+    config = FinetuneConfig(
+        architecture=section.architecture,
+        weights="none",
+        recipe="full",
+        epochs=section.pretrain.epochs,
+        batch_size=section.pretrain.batch_size,
+        learning_rate=section.pretrain.learning_rate,
+        augment="none",
+        precision=section.precision,
+        seed=0,
+        threads=threads,
+    )
+    key = stage_key([asdict(config), asdict(section.pretrain), input_to_json(input), __version__])
+    target = cache_folder() / "letters" / f"{section.architecture}-{key[:16]}"
+    with _locked(target):
+        if (target / "model.safetensors").is_file():
+            reporter.note("weights pretrained on letters: from the cache")
+        else:
+            _pretrain(config, section.pretrain.per_class, input, target, reporter)
+    return target / "model.safetensors"
+
+
+def _pretrain(
+    config: FinetuneConfig, per_class: int, input: ClassifierInput, target: Path, reporter: Reporter
+) -> None:
+    train = render_letters(per_class, seed=1)
+    val = render_letters(_VAL_PER_CLASS, seed=2)
+
+    # Checkpoints live beside the cache entry, so that a killed pretraining resumes too.
+    work = target.with_name(f"{target.name}.work")
+    result = finetune(
+        config,
+        _part(train),
+        _part(val),
+        input=input,
+        classes=train.classes,
+        out=work,
+        progress=training_progress(reporter, f"{config.architecture}, letters"),
+    )
+    with atomic_folder(target) as folder:
+        for name in ("model.safetensors", "classifier.json", "history.json"):
+            shutil.copyfile(work / name, folder / name)
+    shutil.rmtree(work)
+    best = result.records[result.best_epoch - 1]
+    reporter.note(f"pretrained on {len(train)} letters: val top-1 {best.top1:.4f}")
+
+
+def training_progress(reporter: Reporter, what: str) -> Callable[[TrainProgress], None]:
+    """Hear a training run step by step and report it as one bar over all its epochs."""
+
+    def hear(progress: TrainProgress) -> None:
+        done = (progress.epoch - 1) * progress.steps + progress.step
+        reporter.progress(
+            f"{what}, {progress.phase}, loss {progress.loss:.3f}",
+            done,
+            progress.epochs * progress.steps,
+        )
+
+    return hear
+
+
+def _part(dataset: Dataset) -> SplitPart:
+    return SplitPart(ids=dataset.ids, labels=dataset.labels, images=dataset.images)
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Two releases that want the same weights: the second waits for the first's."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f"{target.name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,116 @@
+"""A release from config to bundle: the stages as one resumable graph.
+
+Each stage runs in a process of its own. So names that a library numbers by itself begin at one,
+no stage's memory or threads reach the next, and the caller never imports torch.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgetl.errors import ConfigError
+from edgetl.files import parse_json
+from edgetl.pipeline.config import ReleaseConfig, load_config
+from edgetl.pipeline.events import Event, Listener, ignore
+from edgetl.pipeline.graph import STAGES, Stage, current_key
+from edgetl.pipeline.process import run_in_process
+from edgetl.pipeline.run_folder import RunFolder
+from edgetl.pipeline.summary import Row, summary_rows
+
+EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseResult:
+    """What a release came to.
+
+    Attributes:
+        folder: The run's folder.
+        verdict: PASS, FAIL or INCONCLUSIVE; None when the stages asked for end before the gate.
+        bundle: The bundle's folder; None unless the verdict is PASS and the bundle was made.
+        rows: The reference and every candidate, for the closing table.
+    """
+
+    folder: Path
+    verdict: str | None
+    bundle: Path | None
+    rows: tuple[Row, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 PASS or no verdict asked for, 1 FAIL, 4 INCONCLUSIVE."""
+        return 0 if self.verdict is None else EXIT_CODES[self.verdict]
+
+
+def release(
+    config: ReleaseConfig | Path | str,
+    *,
+    out: Path | None = None,
+    until: str = "bundle",
+    listen: Listener = ignore,
+) -> ReleaseResult:
+    """Run the stages of a release; what is already there and unchanged is not done again.
+
+    Args:
+        config: A config, or the path of its TOML file.
+        out: The run's folder; ``runs/NAME`` when left out.
+        until: The last stage to run.
+        listen: Hears what happens.
+
+    Returns:
+        The verdict, the bundle and a row per candidate. Without a PASS no bundle is made.
+
+    Raises:
+        EdgetlError: What a stage refused, with the four parts of its message.
+        UnavailableError: A backend or device of a candidate is not here.
+    """
+    if not isinstance(config, ReleaseConfig):
+        config = load_config(Path(config))
+    folder = RunFolder(Path("runs") / config.name if out is None else out)
+    with folder.locked():
+        for stage in _stages_until(until):
+            if stage.name == "bundle" and _verdict(folder) != "PASS":
+                break
+            _run_stage(stage, config, folder, listen)
+    return _result(config, folder, until)
+
+
+def _stages_until(last: str) -> tuple[Stage, ...]:
+    names = [stage.name for stage in STAGES]
+    if last not in names:
+        raise ConfigError(
+            "stage", got=repr(last), expected="one of " + ", ".join(names), fix="correct the name"
+        )
+    return STAGES[: names.index(last) + 1]
+
+
+def _run_stage(stage: Stage, config: ReleaseConfig, folder: RunFolder, listen: Listener) -> None:
+    folder.clear_leftovers(stage.name)
+    key = current_key(stage, config, folder)
+    if folder.is_current(stage.name, key):
+        listen(Event(stage=stage.name, kind="fresh", text="unchanged"))
+        return
+    listen(Event(stage=stage.name, kind="start"))
+    began = time.monotonic()
+    run_in_process(stage.name, key, config, folder, listen)
+    listen(Event(stage=stage.name, kind="done", seconds=time.monotonic() - began))
+
+
+def _verdict(folder: RunFolder) -> str:
+    path = folder.stage("gate") / "verdict.json"
+    return str(parse_json(path.read_bytes(), str(path))["verdict"])
+
+
+def _result(config: ReleaseConfig, folder: RunFolder, until: str) -> ReleaseResult:
+    judged = until in ("gate", "bundle")
+    verdict = _verdict(folder) if judged else None
+    bundle = folder.stage("bundle") / f"{config.name}-{config.version}.edgetl"
+    made = until == "bundle" and verdict == "PASS"
+    return ReleaseResult(
+        folder=folder.root,
+        verdict=verdict,
+        bundle=bundle if made else None,
+        rows=summary_rows(folder) if judged else (),
+    )

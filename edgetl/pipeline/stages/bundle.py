@@ -1,0 +1,125 @@
+"""The bundle stage: the winners, a golden set with everyone's answers, the verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.backends.base import Backend
+from edgetl.bundle import BundleContent, GoldenSet, ManifestVariant, verify_bundle, write_bundle
+from edgetl.data.decode import decode_image, encode_png
+from edgetl.data.preprocess import to_batch
+from edgetl.errors import BundleError, GateError
+from edgetl.pipeline.candidates import CANDIDATES
+from edgetl.pipeline.context import StageContext
+from edgetl.spec import Array, ImageInput, Variant
+
+_SYNTHETIC_SIDE = 64
+
+
+def run(context: StageContext, out: Path) -> None:
+    """Pack what passed, then read it back as a device would."""
+    verdict = context.json("gate", "verdict.json")
+    if verdict["verdict"] != "PASS":
+        raise GateError(
+            "bundle",
+            got=f"the verdict {verdict['verdict']}",
+            expected="PASS",
+            fix=f"read {context.folder.stage('gate') / 'verdict.md'}; nothing else is shipped",
+        )
+    passed = [entry for entry in verdict["variants"] if entry["verdict"] == "PASS"]
+    variants = {entry["id"]: CANDIDATES[entry["id"]].variant() for entry in passed}
+    context.reporter.note("packing " + ", ".join(variants))
+    folder = write_bundle(out, _content(context, verdict, variants))
+    problems = verify_bundle(folder)
+    if problems:
+        raise BundleError(
+            str(folder),
+            got="; ".join(map(str, problems)),
+            expected="a bundle that verifies",
+            fix="check the disk and run the stage again",
+        )
+
+
+def _content(
+    context: StageContext, verdict: dict[str, Any], variants: dict[str, Variant]
+) -> BundleContent:
+    compiled = context.folder.stage("compile")
+    winner = next(entry for entry in verdict["variants"] if entry["id"] in variants)
+    return BundleContent(
+        name=context.config.name,
+        version=context.config.version,
+        classes=context.splits.classes,
+        input=context.input,
+        variants=tuple(_entry(context, variant) for variant in variants.values()),
+        models={
+            name: compiled / name for variant in variants.values() for name in variant.files
+        },
+        golden=_golden(context, variants),
+        verdict=(context.folder.stage("gate") / "verdict.json").read_bytes(),
+        reference=winner["metrics"]["reference"],
+    )
+
+
+def _entry(context: StageContext, variant: Variant) -> ManifestVariant:
+    base = float(context.json("calibrate", "calibration.json")["temperature"])
+    refit = context.json("quantize", "refit.json").get(variant.id, {"temperature": 1.0})
+    cells = context.json("bench", "bench.json")["cells"]
+    cell = next(cell for cell in cells if cell["variant"] == variant.id)
+    return ManifestVariant(
+        variant=variant,
+        verdict="PASS",
+        temperature=base * float(refit["temperature"]),
+        p50_ms=float(cell["p50_ms"]),
+        execution=context.json("compile", "execution.json")[variant.id],
+    )
+
+
+def _golden(context: StageContext, variants: dict[str, Variant]) -> GoldenSet | None:
+    kind = context.config.bundle.golden
+    if kind == "none":
+        return None
+    pixels = _real(context) if kind == "real" else _synthetic(context)
+    # A device decodes the files: so do the answers.
+    if isinstance(context.input, ImageInput):
+        inputs: Any = tuple(encode_png(image) for image in pixels)
+        batch = to_batch([decode_image(data) for data in inputs], context.input)
+    else:
+        inputs = batch = to_batch(pixels, context.input)
+    with context.reference() as reference:
+        expected = _ask(context, reference, batch)
+    answers = {}
+    for variant in variants.values():
+        with context.variant(variant) as backend:
+            answers[variant.id] = _ask(context, backend, batch)
+    return GoldenSet(kind=kind, inputs=inputs, reference=expected, answers=answers)
+
+
+def _real(context: StageContext) -> NDArray[Any]:
+    """Validation images, never test ones: the test split is opened for the gate alone."""
+    val = context.splits.load("val")
+    count = min(context.config.bundle.golden_images, len(val.labels))
+    generator = np.random.default_rng(context.config.seed)
+    return val.images[np.sort(generator.choice(len(val.labels), size=count, replace=False))]
+
+
+def _synthetic(context: StageContext) -> NDArray[Any]:
+    """Smooth coloured noise: nobody's data, and different from image to image."""
+    generator = np.random.default_rng(context.config.seed)
+    count = context.config.bundle.golden_images
+    if not isinstance(context.input, ImageInput):
+        return generator.uniform(size=(count, *context.input.shape)).astype(np.float32)
+    coarse = generator.uniform(size=(count, 4, 4, 3))
+    repeats = _SYNTHETIC_SIDE // 4
+    smooth = coarse.repeat(repeats, axis=1).repeat(repeats, axis=2)
+    return (smooth * 255).astype(np.uint8)
+
+
+def _ask(context: StageContext, backend: Backend, batch: Array) -> NDArray[np.float32]:
+    # One at a time, as a device asks: kernels may differ with the batch.
+    name = context.input.tensor.name
+    answers = [backend.run({name: batch[i : i + 1]})["probabilities"] for i in range(len(batch))]
+    return np.concatenate(answers)

@@ -1,0 +1,54 @@
+"""The calibrate stage: one temperature, fitted on the calib split."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from edgetl.calibration import fit_temperature_report
+from edgetl.files import write_json
+from edgetl.metrics import ece, nll, softmax
+from edgetl.pipeline.context import StageContext
+from edgetl.reference.description import (
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    description_to_json,
+    read_description,
+)
+
+
+def run(context: StageContext, out: Path) -> None:
+    """Fit the temperature on raw logits and write the finished reference beside its weights."""
+    calib = context.splits.load("calib")
+    with context.reference("finetune") as reference:
+        raw = context.predict(reference, calib, what="reference on calib", output="logits")
+    fit = fit_temperature_report(raw, calib.labels)
+    # A calib split classified without error asks for ever more confidence: no finite temperature
+    # is right, so the network's own is kept.
+    temperature = 1.0 if fit.at_bound else fit.temperature
+    source = context.folder.stage("finetune")
+    shutil.copyfile(source / WEIGHTS_FILE, out / WEIGHTS_FILE)
+    description, weights = read_description(source)
+    finished = replace(description, head=replace(description.head, temperature=temperature))
+    write_json(out / DESCRIPTION_FILE, description_to_json(finished, weights))
+    before, after = softmax(raw), softmax(raw / temperature)
+    report = {
+        "temperature": temperature,
+        "at_bound": fit.at_bound,
+        "standard_error_log": fit.standard_error_log,
+        "n": fit.n,
+        "nll": {"before": nll(before, calib.labels), "after": nll(after, calib.labels)},
+        "ece": {"before": ece(before, calib.labels), "after": ece(after, calib.labels)},
+    }
+    write_json(out / "calibration.json", report)
+    context.reporter.note(_say(temperature, fit.at_bound, report["nll"]))
+
+
+def _say(temperature: float, at_bound: bool, change: dict[str, float]) -> str:
+    if at_bound:
+        return (
+            "temperature kept at 1: the calib split is classified without error (or worse than "
+            "by chance), so none fits; more calib images would settle it"
+        )
+    return f"temperature {temperature:.4f}: calib NLL {change['before']:.4f} → {change['after']:.4f}"

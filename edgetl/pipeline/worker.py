@@ -1,0 +1,105 @@
+"""The process in which one stage runs: `python -m edgetl.pipeline.worker`, driven by process.py."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from edgetl.errors import EdgetlError, WorkerError
+from edgetl.files import atomic_folder
+from edgetl.gate.toml_table import build
+from edgetl.pipeline.config import ReleaseConfig
+from edgetl.pipeline.context import StageContext
+from edgetl.pipeline.events import Event, Reporter
+from edgetl.pipeline.graph import STAGES, key_inputs
+from edgetl.pipeline.process import error_to_json
+from edgetl.pipeline.run_folder import RunFolder
+
+
+def main() -> int:
+    """Run the job that standard input names; 0 when it is done, 130 when interrupted."""
+    channel = _claim_stdout()
+    # Unbuffered: the watcher thread may block in read while the interpreter shuts down.
+    job = json.loads(_read_line(0))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def send(message: dict[str, Any]) -> None:
+        os.write(channel, json.dumps(message).encode() + b"\n")
+
+    def hear(event: Event) -> None:
+        send({"event": event.to_json()})
+
+    try:
+        run_job(job, Reporter(job["stage"], hear))
+    except EdgetlError as error:
+        send({"error": error_to_json(error)})
+        return error.exit_code
+    except OSError as error:
+        send({"error": error_to_json(_system_error(error))})
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def run_job(job: dict[str, Any], reporter: Reporter) -> None:
+    """Run one stage into a temporary folder that takes its place when it is whole."""
+    config = build(ReleaseConfig, job["config"], "config")
+    folder = RunFolder(Path(job["root"]))
+    stage = next(stage for stage in STAGES if stage.name == job["stage"])
+    inputs = key_inputs(stage, config, folder)
+    context = StageContext(
+        config=config,
+        folder=folder,
+        reporter=reporter,
+        scratch=folder.scratch(stage.name, job["key"]),
+    )
+    module = importlib.import_module(f"edgetl.pipeline.stages.{stage.name}")
+    began = time.monotonic()
+    with atomic_folder(folder.stage(stage.name)) as out:
+        module.run(context, out)
+        folder.write_record(
+            out, key=job["key"], inputs=inputs, seconds=time.monotonic() - began
+        )
+    folder.drop_scratch(stage.name)
+
+
+def _system_error(error: OSError) -> EdgetlError:
+    """A full disk or a missing permission, told in the system's own words."""
+    return WorkerError(
+        str(error.filename or "system"),
+        got=error.strerror or str(error),
+        expected="files that can be read and written",
+        fix="free space or change permissions, then run the same command again to resume",
+    )
+
+
+def _claim_stdout() -> int:
+    """Keep the real standard output for events; whatever libraries print goes to the log."""
+    channel = os.dup(1)
+    os.dup2(2, 1)
+    return channel
+
+
+def _read_line(handle: int) -> bytes:
+    line = bytearray()
+    while (byte := os.read(handle, 1)) not in (b"", b"\n"):
+        line += byte
+    return bytes(line)
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1024):
+        pass
+    # The parent is gone, killed perhaps: a stage that goes on would race with the next run.
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

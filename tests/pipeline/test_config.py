@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgetl.errors import ConfigError
+from edgetl.gate.toml_table import build
+from edgetl.pipeline.candidates import CANDIDATES
+from edgetl.pipeline.config import ReleaseConfig, load_config
+from edgetl.spec import ImageInput, TensorInput
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+GOOD = """
+schema = "edgetl.config/1"
+name = "tiny"
+version = "1.0.0"
+[data]
+source = "builtin:digits"
+val = 100
+calib = 100
+test = 720
+[input]
+kind = "tensor"
+shape = [8, 8]
+[finetune]
+architecture = "mlp"
+weights = "none"
+"""
+
+
+def load(tmp_path: Path, text: str) -> ReleaseConfig:
+    path = tmp_path / "release.toml"
+    path.write_text(text)
+    return load_config(path)
+
+
+def test_defaults_are_filled_in(tmp_path: Path) -> None:
+    config = load(tmp_path, GOOD)
+    assert config.input.spec() == TensorInput(shape=(8, 8))
+    assert config.compile.variants == tuple(CANDIDATES)
+    assert config.required_backends == ("onnxruntime", "openvino")
+    assert config.gate.policy.max_accuracy_drop == 0.01
+
+
+@pytest.mark.parametrize("name", ["digits.toml", "fashion_mnist.toml"])
+def test_the_examples_load(name: str) -> None:
+    assert isinstance(load_config(EXAMPLES / name).input.spec(), ImageInput)
+
+
+def test_a_table_builds_the_same_config_and_keeps_which_limits_were_stated(tmp_path: Path) -> None:
+    config = load(tmp_path, GOOD + "[gate.policy]\nmax_flip_rate = 0.03\n")
+    again = build(ReleaseConfig, config.to_table(), "config")
+    assert again == config
+    assert again.gate.policy.states("max_flip_rate")
+    assert not again.gate.policy.states("max_nll_increase")
+
+
+def test_a_weights_path_is_relative_to_the_config(tmp_path: Path) -> None:
+    config = load(tmp_path, GOOD.replace('"none"', '"mine.safetensors"'))
+    assert config.finetune.weights == str(tmp_path / "mine.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('name = "tiny"', 'name = "../up"', "name"),
+        ('version = "1.0.0"', 'version = "1.0-beta"', "version"),
+        ('version = "1.0.0"', 'version = 1.0', "version"),
+        ('schema = "edgetl.config/1"', 'schema = "edgetl.config/2"', "schema"),
+        ('schema = "edgetl.config/1"\n', "", "schema"),
+        ("val = 100", "val = 0", "val"),
+        ("val = 100", 'val = "100"', "val"),
+        ("val = 100", "valid = 100\nval = 100", "'val'"),
+        ("val = 100", "val = 100\nval = 100", "line 8"),
+        ("shape = [8, 8]", "", "shape"),
+        ("shape = [8, 8]", "shape = [8", "line"),
+        ('kind = "tensor"', 'kind = "image"', "height"),
+        ('weights = "none"', "learning_rate = nan", "learning_rate"),
+        ('weights = "none"', "learning_rate = -1.0", "learning_rate"),
+        ('weights = "none"', 'recipe = "two_stage"', "recipe"),
+        ('weights = "none"', '[compile]\nvariants = ["ort-int4"]', "ort-int8"),
+        ('weights = "none"', "[compile]\nvariants = []", "variants"),
+        ('weights = "none"', '[compile]\nvariants = ["ov-fp32", "ov-fp32"]', "once"),
+        ('weights = "none"', '[gate]\nrequired = ["tensorrt"]', "tensorrt"),
+        ('weights = "none"', "[gate]\nrequired = []", "required"),
+        ('weights = "none"', "[gate.policy]\nmax_flip_rate = inf", "max_flip_rate"),
+        ('weights = "none"', "[gate.policy]\nmax_flips = 0.1", "max_flip"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD.replace(old, new))
+    assert named in str(caught.value)
