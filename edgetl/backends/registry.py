@@ -1,0 +1,148 @@
+"""Backends by name. No vendor SDK is imported before a backend of that name is loaded."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol
+
+from edgetl.backends import openvino, ort
+from edgetl.backends.base import Backend
+from edgetl.backends.execution import Describable, Execution, LayerExecution
+from edgetl.errors import BackendError, ModelError, UsageError
+from edgetl.spec import TensorSpec, Variant
+
+__all__ = ["Execution", "LayerExecution", "available", "describe", "load", "names"]
+
+
+class _Loader(Protocol):
+    def __call__(
+        self,
+        variant: Variant,
+        files: Mapping[str, bytes],
+        *,
+        threads: int | None = None,
+        cache_dir: Path | None = None,
+    ) -> Backend: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    module: str
+    extra: str
+    load: _Loader
+
+
+_ENTRIES = {
+    "openvino": _Entry(module="openvino", extra="openvino", load=openvino.load),
+    "ort": _Entry(module="onnxruntime", extra="cpu", load=ort.load),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The backends that a variant may name.
+
+    Example:
+        >>> names()
+        ('openvino', 'ort')
+    """
+    return tuple(_ENTRIES)
+
+
+def available() -> dict[str, Literal[True] | str]:
+    """For each backend True when it is installed, or else the reason why it is not.
+
+    Nothing is imported. Compare with ``is True``: a reason is a text, and true as well.
+
+    Example:
+        >>> sorted(available())
+        ['openvino', 'ort']
+    """
+    return {
+        name: True
+        if find_spec(entry.module)
+        else f"not installed: pip install 'edgetl[{entry.extra}]'"
+        for name, entry in _ENTRIES.items()
+    }
+
+
+def load(
+    variant: Variant,
+    files: Mapping[str, bytes],
+    *,
+    threads: int | None = None,
+    cache_dir: Path | None = None,
+) -> Backend:
+    """Load a classifier's variant into the backend that it names.
+
+    Args:
+        variant: What to load, and with which settings.
+        files: The bytes of the variant's files by path; a path is never opened.
+        threads: The threads that one call may use; None for all cores of the process.
+        cache_dir: Where a runtime may keep what it compiled; None for nowhere. Whoever can
+            write there can change the answers.
+
+    Raises:
+        UsageError: For an unknown backend, or threads below 1.
+        UnavailableError: When the runtime, provider, device or precision is not here.
+        ModelError: For a model that is refused, or is not a classifier.
+        ConfigError: For a setting that the backend does not have.
+        BackendError: When the runtime cannot load the model.
+    """
+    entry = _ENTRIES.get(variant.backend)
+    if entry is None:
+        near = difflib.get_close_matches(variant.backend, _ENTRIES, n=1)
+        raise UsageError(
+            "backend",
+            got=f"'{variant.backend}'",
+            expected=f"one of {', '.join(_ENTRIES)}",
+            fix=f"did you mean '{near[0]}'?" if near else "choose one of these",
+        )
+    backend = entry.load(variant, files, threads=threads, cache_dir=cache_dir)
+    try:
+        _check_classifier(variant.id, backend)
+    except ModelError:
+        backend.close()
+        raise
+    return backend
+
+
+def describe(backend: Backend) -> Execution:
+    """What a loaded backend really executes, read back from its runtime.
+
+    For ONNX Runtime the model is loaded a second time, to write its optimised graph down.
+
+    Raises:
+        BackendError: For a backend that cannot tell, or one that is closed.
+    """
+    if not isinstance(backend, Describable):
+        raise BackendError(
+            type(backend).__name__,
+            got="a backend that does not tell how it executes",
+            expected=f"one of {', '.join(_ENTRIES)}",
+            fix="describe a backend that `load` returned",
+        )
+    return backend.execution()
+
+
+def _check_classifier(subject: str, backend: Backend) -> None:
+    answer = backend.output_spec.get("probabilities")
+    if answer is None or answer.dtype != "float32" or not _is_batch_by_classes(answer):
+        found = ", ".join(_text(spec) for spec in backend.output_spec.values())
+        raise ModelError(
+            f"{subject}, outputs",
+            got=found or "none",
+            expected="probabilities float32 [batch, classes]",
+            fix="export the model with edgetl, which adds the softmax and names the output",
+        )
+
+
+def _is_batch_by_classes(spec: TensorSpec) -> bool:
+    return len(spec.shape) == 2 and spec.shape[0] is None and spec.shape[1] is not None
+
+
+def _text(spec: TensorSpec) -> str:
+    return f"{spec.name} {spec.dtype} {['batch' if size is None else size for size in spec.shape]}"
