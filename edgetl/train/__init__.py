@@ -1,0 +1,1 @@
+"""Fine-tuning: `edgetl.train.loop.finetune` with a `edgetl.train.config.FinetuneConfig`."""

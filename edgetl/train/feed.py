@@ -1,0 +1,163 @@
+"""What a phase trains and validates on: whole images, or the features of a frozen backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgetl.data.preprocess import to_batch
+from edgetl.data.store import SplitPart
+from edgetl.reference.network import Preprocess
+from edgetl.spec import ClassifierInput
+from edgetl.train.augment import augment_images
+from edgetl.train.config import Augment
+from edgetl.train.evaluate import in_batches
+from edgetl.train.recipes import headless
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A split in memory: the input tensor, on the CPU, and int64 labels."""
+
+    inputs: Tensor
+    labels: Tensor
+
+    @staticmethod
+    def of(part: SplitPart, input: ClassifierInput) -> Batches:
+        """A split's images in the size and dtype of the classifier's input."""
+        return Batches(
+            torch.from_numpy(to_batch(part.images, input)),
+            torch.from_numpy(np.asarray(part.labels, np.int64)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The pieces of a classifier in training."""
+
+    accelerator: Accelerator
+    network: nn.Module
+    layer: str
+    preprocess: Preprocess
+    augment: Augment
+
+    @property
+    def head(self) -> nn.Module:
+        """The last linear layer."""
+        return self.network.get_submodule(self.layer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return cast(torch.device, self.accelerator.device)
+
+
+class Feed(Protocol):
+    """Where a phase's batches come from."""
+
+    def trained(self) -> nn.Module:
+        """The module that maps `take`'s batches to raw logits."""
+        ...
+
+    def take(self, indices: Tensor, generator: np.random.Generator) -> Tensor:
+        """A training batch, on the device, augmented from the generator."""
+        ...
+
+    def validate(self) -> NDArray[np.float32]:
+        """Raw logits of the val split in fp32, float32 [n, K]."""
+        ...
+
+
+class ImageFeed:
+    """The whole network on whole images."""
+
+    def __init__(self, parts: Parts, train: Batches, val: Batches) -> None:
+        self._parts = parts
+        self._train = train
+        self._val = val
+
+    def trained(self) -> nn.Module:
+        """Preprocessing and the network."""
+        return _Whole(self._parts.preprocess, self._parts.network)
+
+    def take(self, indices: Tensor, generator: np.random.Generator) -> Tensor:
+        """Images as the graph takes them."""
+        images = augment_images(self._train.inputs[indices], self._parts.augment, generator)
+        return images.to(self._parts.device)
+
+    def validate(self) -> NDArray[np.float32]:
+        """Leaves the network in eval mode."""
+        network, preprocess = self._parts.network.eval(), self._parts.preprocess
+        answer = in_batches(
+            lambda part: network(preprocess(part)), self._val.inputs, self._parts.device
+        )
+        return cast("NDArray[np.float32]", answer.numpy())
+
+
+class FeatureFeed:
+    """The head on the features of a frozen backbone, which must be in eval mode.
+
+    Without augmentation the features are computed once, for all epochs.
+    """
+
+    def __init__(self, parts: Parts, train: Batches, val: Batches) -> None:
+        self._parts = parts
+        self._train = train
+        self._val = in_batches(self._features, val.inputs, parts.device)
+        self._cached: Tensor | None = None
+        if parts.augment == "none":
+            with parts.accelerator.autocast():
+                self._cached = in_batches(self._features, train.inputs, parts.device)
+
+    def trained(self) -> nn.Module:
+        """The head."""
+        return _HeadAlone(self._parts.head)
+
+    def take(self, indices: Tensor, generator: np.random.Generator) -> Tensor:
+        """Features, float32 [n, d] (or the autocast dtype when they are computed anew)."""
+        if self._cached is not None:
+            return self._cached[indices].to(self._parts.device)
+        images = augment_images(self._train.inputs[indices], self._parts.augment, generator)
+        with torch.no_grad(), self._parts.accelerator.autocast():
+            return self._features(images.to(self._parts.device))
+
+    def validate(self) -> NDArray[np.float32]:
+        """From the features of the fp32 backbone."""
+        answer = in_batches(self._parts.head, self._val, self._parts.device)
+        return cast("NDArray[np.float32]", answer.numpy())
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        with headless(self._parts.network, self._parts.layer) as body:
+            return cast(Tensor, body(self._parts.preprocess(inputs)))
+
+
+class _Whole(nn.Module):
+    """Apart from the network, so that autocast wraps this and validation stays outside of it."""
+
+    def __init__(self, preprocess: nn.Module, network: nn.Module) -> None:
+        super().__init__()
+        self.preprocess = preprocess
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.network(self.preprocess(x)))
+
+
+class _HeadAlone(nn.Module):
+    """The head in fp32 also under autocast: it is too small to gain anything from bf16."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return cast(Tensor, self.head(x.float()))

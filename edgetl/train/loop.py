@@ -1,0 +1,158 @@
+"""Fine-tuning: from a network with starting weights to its best checkpoint on val."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from edgetl.data.store import SplitPart
+from edgetl.files import write_json
+from edgetl.reference.checkpoint import ClassifierDescription, save_classifier
+from edgetl.reference.network import Preprocess, build_network, head_layer
+from edgetl.spec import ClassifierInput, Head, ImageInput
+from edgetl.train.backbones import WeightsReport, load_weights
+from edgetl.train.config import FinetuneConfig
+from edgetl.train.feed import Batches, Parts
+from edgetl.train.progress import Progress, TrainProgress
+from edgetl.train.run import Run
+from edgetl.train.session import (
+    check_request,
+    described_config,
+    make_accelerator,
+    reproducible,
+    run_digest,
+)
+from edgetl.train.state import EpochRecord, best_record, best_weights
+
+__all__ = ["FinetuneConfig", "FinetuneResult", "TrainProgress", "finetune"]
+
+HISTORY_SCHEMA = "edgetl.history/1"
+HISTORY_FILE = "history.json"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneResult:
+    """What a run made.
+
+    Attributes:
+        folder: Holds model.safetensors, classifier.json (temperature 1.0) and history.json.
+        best_epoch: Whose weights these are: the lowest NLL on val.
+        records: One an epoch.
+        weights: What the network started from.
+        resumed_epochs: How many epochs an earlier, interrupted call had done.
+    """
+
+    folder: Path
+    best_epoch: int
+    records: tuple[EpochRecord, ...]
+    weights: WeightsReport
+    resumed_epochs: int
+
+
+def finetune(
+    config: FinetuneConfig,
+    train: SplitPart,
+    val: SplitPart,
+    *,
+    input: ClassifierInput,
+    classes: tuple[str, ...],
+    out: Path,
+    progress: Progress | None = None,
+) -> FinetuneResult:
+    """Train a classifier and keep its best epoch on val.
+
+    The same call on the same machine and threads writes the same model.safetensors, bit by bit,
+    also when it was killed on the way and called again: it goes on after the last whole epoch
+    under ``out/checkpoints``. States of a call with other settings or data are removed.
+    Under `accelerate launch` it runs on several devices, and the first process writes.
+
+    Args:
+        config: The recipe and its settings.
+        train, val: Splits; every image is turned into the input's size once and kept in memory.
+        input: What the classifier takes.
+        classes: The labels, in the order of the outputs.
+        out: The result's folder.
+        progress: Told in the first process, after every step and every stored epoch.
+
+    Returns:
+        The folder, the best epoch, the history, and what was loaded at the start.
+
+    Raises:
+        ConfigError: For settings that do not fit one another.
+        DataError: For splits that are too small or whose labels are no classes.
+        CheckpointError: For weights that do not fit, a damaged checkpoint, or a loss that is not
+            finite.
+        MissingExtraError: When accelerate, torchvision or safetensors is not installed.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from edgetl.spec import TensorInput
+        >>> images = np.random.default_rng(0).integers(0, 256, (8, 2, 2), dtype=np.uint8)
+        >>> part = SplitPart(ids=tuple("abcdefgh"), labels=np.arange(8) % 2, images=images)
+        >>> config = FinetuneConfig(architecture="mlp", weights="none", recipe="full", epochs=2)
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     result = finetune(config, part, part, input=TensorInput(shape=(4,)),
+        ...                       classes=("dark", "light"), out=Path(out))
+        >>> len(result.records)
+        2
+    """
+    check_request(config, train, val, input, classes)
+    with reproducible(config):
+        accelerator = make_accelerator(config)
+        network = build_network(config.architecture, len(classes), input)
+        layer = head_layer(network, config.architecture)
+        report = load_weights(network, config.weights, config.architecture)
+        network.to(accelerator.device)
+        if isinstance(input, ImageInput):
+            # The layout in which convolutions are faster, on CPU and CUDA alike.
+            network.to(memory_format=torch.channels_last)
+        run = Run(
+            config=config,
+            parts=Parts(
+                accelerator=accelerator,
+                network=network,
+                layer=layer,
+                preprocess=Preprocess(input).to(accelerator.device),
+                augment=config.augment,
+            ),
+            train=Batches.of(train, input),
+            val=Batches.of(val, input),
+            folder=out / CHECKPOINTS,
+            digest=run_digest(config, report, train, val, input, classes),
+            progress=progress,
+        )
+        resumed = run.resume()
+        run.train_all()
+        network.load_state_dict(best_weights(run.folder, run.records))
+    result = FinetuneResult(
+        folder=out,
+        best_epoch=best_record(run.records).epoch,
+        records=tuple(run.records),
+        weights=report,
+        resumed_epochs=resumed,
+    )
+    if accelerator.is_main_process:
+        description = ClassifierDescription(
+            architecture=config.architecture, input=input, head=Head(layer=layer, classes=classes)
+        )
+        save_classifier(out, network, description)
+        write_json(out / HISTORY_FILE, _history(config, result, len(train), len(val)))
+    accelerator.wait_for_everyone()
+    return result
+
+
+def _history(
+    config: FinetuneConfig, result: FinetuneResult, train: int, val: int
+) -> dict[str, object]:
+    """The same after an undisturbed run and a resumed one."""
+    return {
+        "schema": HISTORY_SCHEMA,
+        "config": described_config(config),
+        "weights": asdict(result.weights),
+        "images": {"train": train, "val": val},
+        "best_epoch": result.best_epoch,
+        "epochs": [asdict(record) for record in result.records],
+    }

@@ -1,0 +1,136 @@
+"""What surrounds training: devices, threads, seeds, and the digest of a run's beginning."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from edgetl.data.store import SplitPart
+from edgetl.errors import ConfigError, DataError
+from edgetl.extras import extra
+from edgetl.files import canonical_json, sha256_bytes
+from edgetl.spec import ClassifierInput, TensorInput, input_to_json
+from edgetl.train.backbones import WeightsReport
+from edgetl.train.config import FinetuneConfig
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def make_accelerator(config: FinetuneConfig) -> Accelerator:
+    """Device placement, mixed precision and several processes, as `accelerate launch` set them."""
+    with extra("train"):
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+    # The library keeps one precision for the life of a process, and a release may train twice:
+    # a backbone first, then the classifier. Its processes and devices stay as they are.
+    AcceleratorState._reset_state()
+    return Accelerator(mixed_precision="bf16" if config.precision == "bf16" else "no")
+
+
+@contextmanager
+def reproducible(config: FinetuneConfig) -> Iterator[None]:
+    """Deterministic kernels, the config's threads and seed; the caller's own state afterwards."""
+    # cuBLAS is deterministic only with a workspace of fixed size, chosen before its first use.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    threads = torch.get_num_threads()
+    strict = torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.use_deterministic_algorithms(True)
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        seed_torch(config.seed)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(strict)
+            torch.set_num_threads(threads)
+
+
+def seed_torch(*key: int) -> None:
+    """Seed torch from a key, such as (seed, epoch, process), so that each has its own stream."""
+    torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+
+
+def check_request(
+    config: FinetuneConfig,
+    train: SplitPart,
+    val: SplitPart,
+    input: ClassifierInput,
+    classes: tuple[str, ...],
+) -> None:
+    """Refuse data and settings that cannot be trained together, before anything slow.
+
+    Raises:
+        DataError: For a split with too few images, or labels that are no classes.
+        ConfigError: For augmentation of a tensor input.
+    """
+    for name, part, least in (("train", train, 2), ("val", val, 1)):
+        if len(part.labels) < least:
+            raise DataError(
+                f"the {name} split",
+                got=f"{len(part.labels)} images",
+                expected=f"at least {least}",
+                fix="make the split larger",
+            )
+        low, high = int(part.labels.min()), int(part.labels.max())
+        if low < 0 or high >= len(classes):
+            raise DataError(
+                f"the {name} split",
+                got=f"labels from {low} to {high}",
+                expected=f"0 to {len(classes) - 1}, for {len(classes)} classes",
+                fix="name every class, in the order of the labels",
+            )
+    if isinstance(input, TensorInput) and config.augment != "none":
+        raise ConfigError(
+            "augment",
+            got=repr(config.augment),
+            expected="'none' for a tensor input",
+            fix="remove it: shifts and flips are for images",
+        )
+
+
+def run_digest(
+    config: FinetuneConfig,
+    report: WeightsReport,
+    train: SplitPart,
+    val: SplitPart,
+    input: ClassifierInput,
+    classes: tuple[str, ...],
+) -> str:
+    """SHA-256 of everything that a run's result depends on, so that no other run is resumed."""
+    return sha256_bytes(
+        canonical_json(
+            {
+                "config": described_config(config),
+                "weights": asdict(report),
+                "train": _part_digest(train),
+                "val": _part_digest(val),
+                "input": input_to_json(input),
+                "classes": list(classes),
+                "torch": str(torch.__version__),
+            }
+        )
+    )
+
+
+def described_config(config: FinetuneConfig) -> dict[str, Any]:
+    """The config as plain data, without the path of a weights file: its hash says what it is."""
+    values = asdict(config)
+    if values["weights"] not in ("none", "imagenet"):
+        values["weights"] = "file"
+    return values
+
+
+def _part_digest(part: SplitPart) -> str:
+    # In their order, which training depends on.
+    digest = hashlib.sha256("\n".join(part.ids).encode())
+    digest.update(np.ascontiguousarray(part.labels, np.int64).data)
+    return digest.hexdigest()
