@@ -1,0 +1,204 @@
+"""The machine that a latency was measured on, and what disturbed it meanwhile."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from edgetl.extras import extra
+from edgetl.version import __version__
+
+PACKAGES = ("numpy", "onnxruntime", "openvino", "torch")
+FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "asimddp",
+    "i8mm",
+    "bf16",
+)
+"""The CPU features that decide which kernels INT8 and BF16 get, as Linux names them."""
+
+_STEAL_SHARE = 0.02
+_BUSY_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activity:
+    """The machine's counters at one moment.
+
+    Attributes:
+        busy_seconds, idle_seconds, steal_seconds: Sums over all cores since the machine started;
+            stolen time is what the hypervisor gave to others.
+        own_seconds: CPU time of this process and its children: the reference's process is one.
+        load_1m: The load average of the last minute.
+    """
+
+    busy_seconds: float
+    idle_seconds: float
+    steal_seconds: float
+    own_seconds: float
+    load_1m: float
+
+
+def activity() -> Activity:
+    """Read the counters now; two readings give what happened in between."""
+    with extra("bench"):
+        import psutil
+    times = psutil.cpu_times()
+    own = os.times()
+    children = sum(_cpu_seconds(child) for child in psutil.Process().children(recursive=True))
+    return Activity(
+        busy_seconds=times.user + times.system + getattr(times, "nice", 0.0),
+        idle_seconds=times.idle + getattr(times, "iowait", 0.0),
+        steal_seconds=getattr(times, "steal", 0.0),
+        own_seconds=own.user + own.system + own.children_user + own.children_system + children,
+        load_1m=os.getloadavg()[0],
+    )
+
+
+def machine_facts(root: Path = Path("/")) -> dict[str, Any]:
+    """What the machine is: CPU, cores, features, clock, limits, kernel and package versions.
+
+    Nothing in it names the machine or its user. What cannot be read is None.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are found; tests give their own.
+    """
+    with extra("bench"):
+        import psutil
+    cpuinfo = _cpuinfo(root / "proc/cpuinfo")
+    flags = set((cpuinfo.get("flags") or cpuinfo.get("Features") or "").split())
+    memory = psutil.virtual_memory()
+    return {
+        "cpu": cpuinfo.get("model name") or platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "cores": usable_cores(),
+        "cpu_features": [flag for flag in FLAGS if flag in flags],
+        "mhz": _number(cpuinfo.get("cpu MHz")),
+        "governor": _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "cgroup_quota_cores": _quota(root / "sys/fs/cgroup/cpu.max"),
+        "memory_mb": round(memory.total / 2**20),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {"edgetl": __version__} | _versions(),
+    }
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def disturbances(
+    before: Activity,
+    after: Activity,
+    facts: Mapping[str, Any],
+    *,
+    settled: Mapping[str, bool] | None = None,
+) -> list[str]:
+    """What made the measurement noisy, each with a remedy.
+
+    Args:
+        before, after: Readings around the measurement.
+        facts: Of `machine_facts`.
+        settled: Per side, whether its warm-up ended in agreement.
+
+    Returns:
+        One sentence each; empty when nothing was found.
+
+    Example:
+        >>> calm = Activity(busy_seconds=0, idle_seconds=0, steal_seconds=0, own_seconds=0,
+        ...     load_1m=0)
+        >>> disturbances(calm, calm, {"governor": "powersave", "cores": 2})
+        ["the CPU governor is 'powersave'; to fix: set it to 'performance'"]
+    """
+    found = []
+    busy = after.busy_seconds - before.busy_seconds
+    steal = after.steal_seconds - before.steal_seconds
+    total = busy + steal + after.idle_seconds - before.idle_seconds
+    if total > 0 and steal / total > _STEAL_SHARE:
+        found.append(
+            f"the hypervisor took {steal / total:.0%} of the CPU time; "
+            "to fix: use a machine whose cores are its own, or measure at a quieter hour"
+        )
+    others = busy - (after.own_seconds - before.own_seconds)
+    if total > 0 and others / total > _BUSY_SHARE:
+        found.append(
+            f"other processes used {others / total:.0%} of the CPU time; "
+            "to fix: end them, or measure when they are done"
+        )
+    governor = facts.get("governor")
+    if governor not in (None, "performance"):
+        found.append(f"the CPU governor is '{governor}'; to fix: set it to 'performance'")
+    quota = facts.get("cgroup_quota_cores")
+    if quota is not None and quota < facts["cores"]:
+        found.append(
+            f"a cgroup allows {quota:g} of {facts['cores']} cores; "
+            "to fix: raise the quota, or measure with that many threads"
+        )
+    restless = sorted(name for name, still in (settled or {}).items() if not still)
+    if restless:
+        found.append(
+            f"{', '.join(restless)} did not settle within 2 % while warming up; "
+            "to fix: end other work, or allow more time"
+        )
+    return found
+
+
+def _cpu_seconds(process: Any) -> float:
+    import psutil
+
+    try:
+        times = process.cpu_times()
+    except psutil.Error:  # it ended meanwhile, and counts among the children that ended
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _cpuinfo(path: Path) -> dict[str, str]:
+    """The fields of the first core."""
+    text = _text(path) or ""
+    pairs = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _quota(path: Path) -> float | None:
+    words = (_text(path) or "").split()
+    if len(words) != 2 or words[0] == "max":
+        return None
+    return float(words[0]) / float(words[1])
+
+
+def _versions() -> dict[str, str]:
+    # From the metadata, not from the modules: importing a runtime only to ask would load it.
+    installed = {}
+    for name in PACKAGES:
+        try:
+            installed[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None

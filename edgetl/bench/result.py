@@ -1,0 +1,306 @@
+"""The result of a bench: `edgetl.bench/1`, a JSON file with its raw samples beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.bench.compare import Pair, Ratio, ratio
+from edgetl.bench.footprint import Footprint
+from edgetl.bench.measure import CONTROL, Samples, Seconds
+from edgetl.bench.npz import read_npz, write_npz
+from edgetl.errors import DataError, GateError
+from edgetl.files import parse_json, write_json
+
+SCHEMA = "edgetl.bench/1"
+SCENARIO = "single-stream"
+"""One caller that waits for each answer before it asks again."""
+
+CONTROL_MARGIN = 0.05
+_MAX_JSON = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One side at one batch size and thread count.
+
+    Attributes:
+        variant: The variant's id, or the reference's name.
+        p50_ms, p90_ms, p99_ms: Quantiles over all kept calls, milliseconds a call.
+        throughput: Inputs per second of the closed loop: batch × calls / their total time.
+        load_ms, first_call_ms, peak_rss_mb, size_mb: The cold start; None when not measured.
+        ratio_to_reference: Of latencies, two-sided at 95 %; None for the reference.
+        rounds, calls: What was really run.
+        settled: Whether the warm-up ended in agreement.
+        samples: The npz file beside the JSON, where the array is called `variant`.
+    """
+
+    variant: str
+    batch: int
+    threads: int
+    scenario: str = SCENARIO
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    throughput: float
+    load_ms: float | None = None
+    first_call_ms: float | None = None
+    peak_rss_mb: float | None = None
+    size_mb: float | None = None
+    ratio_to_reference: Ratio | None = None
+    rounds: int
+    calls: int
+    settled: bool
+    samples: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """One side measured against itself, judged by equivalence.
+
+    Attributes:
+        of: The side that ran twice.
+        batch, threads: The run's.
+        estimate, lower, upper: Its ratio to itself, two-sided at 90 % (two one-sided tests at 5 %).
+        margin: The interval has to lie within a factor 1 + margin of 1.
+        equivalent: Whether it does; if not, the machine was too noisy for that margin.
+    """
+
+    of: str
+    batch: int
+    threads: int
+    estimate: float
+    lower: float
+    upper: float
+    margin: float
+    equivalent: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One interleaved run, as `edgetl.bench.measure.interleave` returns it, with its setting.
+
+    `reference` names the side that the others are compared with.
+    """
+
+    samples: Samples
+    batch: int
+    threads: int
+    reference: str = "reference"
+    control_of: str | None = None
+
+    @property
+    def file(self) -> str:
+        """The name of its samples file."""
+        return f"samples-b{self.batch}-t{self.threads}.npz"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BenchResult:
+    """What was measured on one machine: cells, the control and the samples they come from.
+
+    Attributes:
+        machine: Of `edgetl.bench.machine.machine_facts`, with ``warnings`` (a list of texts).
+        samples: File name -> side -> float64 [rounds, calls], seconds.
+    """
+
+    machine: Mapping[str, Any]
+    cells: tuple[Cell, ...]
+    control: Control | None
+    samples: Mapping[str, Mapping[str, Seconds]]
+
+    def cell(self, variant: str, *, batch: int, threads: int) -> Cell:
+        """The cell of a variant.
+
+        Raises:
+            GateError: When it was not measured so.
+        """
+        for cell in self.cells:
+            if (cell.variant, cell.batch, cell.threads) == (variant, batch, threads):
+                return cell
+        measured = (f"{c.variant} at batch {c.batch}, {c.threads} threads" for c in self.cells)
+        raise GateError(
+            "bench result",
+            got=f"no cell of '{variant}' at batch {batch} and {threads} threads",
+            expected="one of " + "; ".join(measured),
+            fix="measure the variant at the policy's objective",
+        )
+
+    def pair(
+        self, variant: str, against: str = "reference", *, batch: int = 1, threads: int
+    ) -> Pair:
+        """Two sides of one run, with their samples.
+
+        Raises:
+            GateError: When either was not measured at this batch and thread count.
+        """
+        ours = self.cell(variant, batch=batch, threads=threads)
+        theirs = self.cell(against, batch=batch, threads=threads)
+        if ours.samples != theirs.samples:
+            raise GateError(
+                "bench result",
+                got=f"'{variant}' and '{against}' from different runs",
+                expected="sides of one interleaved run",
+                fix="measure the two together",
+            )
+        sides = self.samples[ours.samples]
+        return Pair(
+            name=variant,
+            against=against,
+            seconds=sides[variant],
+            against_seconds=sides[against],
+            batch=batch,
+            threads=threads,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON document, docs/schemas/bench-1.json."""
+        return {
+            "schema": SCHEMA,
+            "machine": dict(self.machine),
+            "cells": [asdict(cell) for cell in self.cells],
+            "control": None if self.control is None else asdict(self.control),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file, and the samples files into the same folder before it."""
+        for name, sides in self.samples.items():
+            write_npz(path.parent / name, sides)
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> BenchResult:
+        """Read what `save` wrote; the files are not trusted.
+
+        Raises:
+            GateError: When a file is missing or damaged, or cells and samples do not fit together.
+        """
+        path = Path(path)
+        if not path.is_file() or path.stat().st_size > _MAX_JSON:
+            raise _not_a_result(path, "no such file, or one over 16 MiB")
+        try:
+            document = parse_json(path.read_bytes(), str(path))
+            if document["schema"] != SCHEMA:
+                raise _not_a_result(path, f"schema {document['schema']!r:.60}")
+            cells = tuple(_cell(value) for value in document["cells"])
+            control = Control(**document["control"]) if document["control"] else None
+            machine = dict(document["machine"])
+        except DataError as error:
+            raise _not_a_result(path, error.got) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise _not_a_result(path, f"{type(error).__name__}: {error}") from error
+        samples = {name: read_npz(path.parent / name) for name in {c.samples for c in cells}}
+        for cell in cells:
+            array = samples[cell.samples].get(cell.variant)
+            if array is None or array.shape != (cell.rounds, cell.calls) or not _times(array):
+                raise _not_a_result(path, f"no samples of '{cell.variant}' in {cell.samples}")
+        return cls(machine=machine, cells=cells, control=control, samples=samples)
+
+
+def result_of(
+    runs: Sequence[Run],
+    *,
+    machine: Mapping[str, Any],
+    footprints: Mapping[str, Footprint] | None = None,
+    control_margin: float = CONTROL_MARGIN,
+) -> BenchResult:
+    """Turn interleaved runs into a result.
+
+    Args:
+        runs: Each with its own batch and threads.
+        machine: Facts and warnings.
+        footprints: Of the sides whose cold start was measured, by name.
+        control_margin: What the control is judged by.
+
+    Returns:
+        The result; its control is that of the first run that has one.
+
+    Raises:
+        GateError: When two runs share batch and threads.
+    """
+    if len({run.file for run in runs}) != len(runs):
+        raise GateError(
+            "bench runs",
+            got="two with the same batch and threads",
+            expected="one run for each batch and thread count",
+            fix="measure all sides of a setting in one run",
+        )
+    return BenchResult(
+        machine=dict(machine),
+        cells=tuple(cell for run in runs for cell in _cells(run, footprints or {})),
+        control=next((_control(run, control_margin) for run in runs if run.control_of), None),
+        samples={run.file: dict(run.samples.seconds) for run in runs},
+    )
+
+
+def _cells(run: Run, footprints: Mapping[str, Footprint]) -> list[Cell]:
+    reference = run.samples.seconds.get(run.reference)
+    cells = []
+    for name, seconds in run.samples.seconds.items():
+        if name == CONTROL:
+            continue
+        p50, p90, p99 = (float(value) * 1e3 for value in np.percentile(seconds, [50, 90, 99]))
+        judged = reference is not None and name != run.reference and len(seconds) >= 2
+        cost = footprints.get(name)
+        cells.append(
+            Cell(
+                variant=name,
+                batch=run.batch,
+                threads=run.threads,
+                p50_ms=p50,
+                p90_ms=p90,
+                p99_ms=p99,
+                throughput=float(run.batch * seconds.size / seconds.sum()),
+                load_ms=cost.load_ms if cost else None,
+                first_call_ms=cost.first_call_ms if cost else None,
+                peak_rss_mb=cost.peak_rss_mb if cost else None,
+                size_mb=cost.size_mb if cost else None,
+                ratio_to_reference=ratio(seconds, run.samples[run.reference]) if judged else None,
+                rounds=len(seconds),
+                calls=seconds.shape[1],
+                settled=run.samples.settled[name],
+                samples=run.file,
+            )
+        )
+    return cells
+
+
+def _control(run: Run, margin: float) -> Control:
+    assert run.control_of is not None
+    found = ratio(run.samples[CONTROL], run.samples[run.control_of], confidence=0.90)
+    return Control(
+        of=run.control_of,
+        batch=run.batch,
+        threads=run.threads,
+        estimate=found.estimate,
+        lower=found.lower,
+        upper=found.upper,
+        margin=margin,
+        equivalent=found.within(margin),
+    )
+
+
+def _cell(value: Mapping[str, Any]) -> Cell:
+    found = value["ratio_to_reference"]
+    cell = Cell(**{**value, "ratio_to_reference": Ratio(**found) if found else None})
+    if Path(cell.samples).name != cell.samples or cell.samples in ("", ".", ".."):
+        raise ValueError(f"the samples file {cell.samples!r}, which is not beside this one")
+    return cell
+
+
+def _times(array: NDArray[Any]) -> bool:
+    return array.dtype == np.float64 and bool((np.isfinite(array) & (array > 0)).all())
+
+
+def _not_a_result(path: Path, got: str) -> GateError:
+    return GateError(
+        str(path),
+        got=got,
+        expected="a result that `edgetl bench` wrote, with its samples beside it",
+        fix="measure again",
+    )

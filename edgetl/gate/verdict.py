@@ -1,0 +1,169 @@
+"""What a judgement says: per gate, per variant, and for a release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from edgetl.gate.policy import Policy
+
+Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+GateOutcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT JUDGED"]
+
+EXIT_CODES: Mapping[Outcome, int] = MappingProxyType({"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 4})
+
+LATENCY = "latency"
+"""The one gate whose n and more_samples count rounds of measurement, not images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateResult:
+    """One harm against its limit.
+
+    Attributes:
+        name: ``top1_drop``, ``nll``, ``brier``, ``flips`` or ``latency``.
+        estimate: The harm seen; None when the gate was not judged.
+        lower, upper: One-sided bounds of the harm, each at 1 − alpha.
+        limit: The most harm that the policy allows.
+        n: Images; for ``latency`` rounds of measurement.
+        verdict: NOT JUDGED when there is no data for it; it then decides nothing.
+        more_samples: How many further images (rounds) would decide an INCONCLUSIVE gate with 80 %
+            power; 0 when it is decided; None when no number would, or it was not judged.
+    """
+
+    name: str
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    limit: float
+    n: int
+    verdict: GateOutcome
+    more_samples: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The judgement of one candidate.
+
+    Attributes:
+        verdict: PASS, FAIL or INCONCLUSIVE.
+        gates: Every gate, judged or not.
+        metrics: ``reference`` and ``candidate``: ``top1``, ``nll``, ``brier``, ``ece`` (15 bins of
+            equal width), ``mean_entropy``. Reported, never gated by their difference.
+        alpha: One-sided error rate that every bound was taken at.
+        n: Images.
+        notes: What was done to make the two fit, such as a reordering of classes.
+    """
+
+    verdict: Outcome
+    gates: tuple[GateResult, ...]
+    metrics: Mapping[str, Mapping[str, float]]
+    alpha: float
+    n: int
+    notes: tuple[str, ...] = ()
+
+    def gate(self, name: str) -> GateResult:
+        """The gate of that name; KeyError when there is none."""
+        for gate in self.gates:
+            if gate.name == name:
+                return gate
+        raise KeyError(name)
+
+    @property
+    def more_samples(self) -> int | None:
+        """How many further images would decide every gate that images decide.
+
+        0 when they are all decided; None when no number would.
+        """
+        wanted = 0
+        for gate in self.gates:
+            if gate.verdict == "INCONCLUSIVE" and gate.name != LATENCY:
+                if gate.more_samples is None:
+                    return None
+                wanted = max(wanted, gate.more_samples)
+        return wanted
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 or 4."""
+        return EXIT_CODES[self.verdict]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedVariant:
+    """A variant with its verdict."""
+
+    id: str
+    backend: str
+    precision: str
+    file: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedData:
+    """The data that a verdict was taken on, and where the evidence lies.
+
+    Attributes:
+        name, split: Such as ``builtin:digits`` and ``test``.
+        n: Images.
+        hash: `Predictions.data_hash`.
+        predictions: ``reference`` and each variant's id -> npz file, relative to the verdict.
+        samples: Variant id -> npz file of latency samples with the arrays ``reference`` and the
+            variant's id.
+    """
+
+    name: str
+    split: str
+    n: int
+    hash: str
+    predictions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    samples: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseVerdict:
+    """What `edgetl.verdict/1` holds: every judged variant and what follows for the release.
+
+    Attributes:
+        required: The backends that must each have a variant that passes; empty means every
+            backend that has a variant here.
+    """
+
+    policy: Policy
+    data: JudgedData
+    variants: tuple[JudgedVariant, ...]
+    required: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Outcome:
+        """PASS when every required backend has a variant that passes.
+
+        A backend counts as its best variant, the release as its worst backend. A required backend
+        without any variant to judge is a FAIL: there is nothing to ship for it.
+        """
+        best: dict[str, Outcome] = dict.fromkeys(self.required, "FAIL")
+        for variant in self.variants:
+            so_far = best.get(variant.backend, "FAIL")
+            best[variant.backend] = _best((so_far, variant.verdict.verdict))
+        backends: Sequence[str] = self.required or tuple(best)
+        return _worst(best[name] for name in backends)
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 or 4."""
+        return EXIT_CODES[self.verdict]
+
+
+_ORDER: tuple[Outcome, ...] = ("FAIL", "INCONCLUSIVE", "PASS")
+
+
+def _best(outcomes: Iterable[Outcome]) -> Outcome:
+    return max(outcomes, key=_ORDER.index)
+
+
+def _worst(outcomes: Iterable[Outcome]) -> Outcome:
+    # Nothing judged is nothing shown.
+    return min(outcomes, key=_ORDER.index, default="INCONCLUSIVE")

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from edgetl.bench.footprint import Footprint
+from edgetl.bench.machine import machine_facts
+from edgetl.bench.measure import Samples
+from edgetl.bench.npz import write_npz
+from edgetl.bench.result import BenchResult, Run, result_of
+from edgetl.errors import GateError
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "bench-1.json"
+
+
+def _run(batch: int = 1, control: str | None = "reference") -> Run:
+    random = np.random.default_rng(batch)
+
+    def side(milliseconds: float) -> np.ndarray:
+        return milliseconds * 1e-3 * np.exp(random.normal(0, 0.01, (24, 40)))
+
+    seconds = {"reference": side(2.0), "ov-int8": side(0.5)}
+    if control:
+        seconds["control"] = side(2.0)
+    samples = Samples(
+        seconds=seconds,
+        settled=dict.fromkeys(seconds, True),
+        asked_rounds=24,
+        asked_calls=40,
+        elapsed_seconds=1.0,
+    )
+    return Run(samples=samples, batch=batch, threads=2, control_of=control)
+
+
+@pytest.fixture
+def result() -> BenchResult:
+    cost = Footprint(load_ms=100.0, first_call_ms=2.0, peak_rss_mb=120.0, size_mb=10.5)
+    return result_of(
+        [_run(1), _run(8, None)],
+        machine=machine_facts() | {"warnings": []},
+        footprints={"ov-int8": cost},
+    )
+
+
+def test_cells_say_what_the_samples_hold(result):
+    cell = result.cell("ov-int8", batch=1, threads=2)
+    seconds = result.samples[cell.samples]["ov-int8"]
+    assert cell.p50_ms == pytest.approx(np.median(seconds) * 1e3)
+    assert cell.p50_ms < cell.p90_ms < cell.p99_ms <= seconds.max() * 1e3
+    assert cell.throughput == pytest.approx(960 / seconds.sum())
+    assert result.cell("ov-int8", batch=8, threads=2).throughput == pytest.approx(
+        8 * 960 / result.samples["samples-b8-t2.npz"]["ov-int8"].sum()
+    )
+    assert cell.ratio_to_reference.lower < 0.25 < cell.ratio_to_reference.upper
+    assert (cell.peak_rss_mb, cell.size_mb) == (120.0, 10.5)
+    assert result.cell("reference", batch=1, threads=2).ratio_to_reference is None
+    assert [c.variant for c in result.cells] == ["reference", "ov-int8"] * 2
+
+
+def test_the_control_is_judged_by_equivalence(result):
+    assert result.control.equivalent
+    assert result.control.of == "reference"
+    narrow = result_of([_run(1)], machine={}, control_margin=0.0001)
+    assert not narrow.control.equivalent
+    assert result_of([_run(8, None)], machine={}).control is None
+
+
+def test_a_result_comes_back_from_its_files(result, tmp_path):
+    result.save(tmp_path / "bench.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bench.json",
+        "samples-b1-t2.npz",
+        "samples-b8-t2.npz",
+    ]
+    back = BenchResult.load(tmp_path / "bench.json")
+    assert back.to_json() == result.to_json()
+    pair = back.pair("ov-int8", batch=1, threads=2)
+    assert pair.ratio() == result.cell("ov-int8", batch=1, threads=2).ratio_to_reference
+    assert back.pair("reference", "ov-int8", batch=8, threads=2).ratio().estimate > 3
+
+
+def test_json_keeps_to_its_schema(result, tmp_path):
+    result.save(tmp_path / "bench.json")
+    document = json.loads((tmp_path / "bench.json").read_bytes())
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    del document["cells"][0]["p99_ms"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+
+
+def test_sides_that_were_not_measured_so_have_no_pair(result):
+    with pytest.raises(GateError, match="no cell of 'ov-int8' at batch 4"):
+        result.pair("ov-int8", batch=4, threads=2)
+
+
+def test_two_runs_of_one_setting_are_refused():
+    with pytest.raises(GateError, match="same batch and threads"):
+        result_of([_run(1), _run(1)], machine={})
+
+
+def _changed(folder: Path, change) -> Path:
+    path = folder / "bench.json"
+    document = json.loads(path.read_bytes())
+    change(document)
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.update(schema="edgetl.bench/2"),
+        lambda d: d.pop("cells"),
+        lambda d: d["cells"][0].pop("batch"),
+        lambda d: d["cells"][0].update(samples="../samples-b1-t2.npz"),
+        lambda d: d["cells"][0].update(samples="missing.npz"),
+        lambda d: d["cells"][0].update(rounds=23),
+        lambda d: d["cells"][1].update(variant="other"),
+        lambda d: d.update(control=[1]),
+        lambda d: d.update(cells=3),
+    ],
+)
+def test_a_file_that_does_not_fit_its_samples_is_refused(result, tmp_path, change):
+    result.save(tmp_path / "bench.json")
+    with pytest.raises(GateError):
+        BenchResult.load(_changed(tmp_path, change))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -1.0])
+def test_samples_that_are_no_times_are_refused(result, tmp_path, bad):
+    result.save(tmp_path / "bench.json")
+    sides = {name: array.copy() for name, array in result.samples["samples-b1-t2.npz"].items()}
+    sides["ov-int8"][3, 4] = bad
+    write_npz(tmp_path / "samples-b1-t2.npz", sides)
+    with pytest.raises(GateError, match="no samples of 'ov-int8'"):
+        BenchResult.load(tmp_path / "bench.json")
+
+
+def test_a_missing_or_broken_file_is_refused(tmp_path):
+    with pytest.raises(GateError, match="no such file"):
+        BenchResult.load(tmp_path / "bench.json")
+    (tmp_path / "bench.json").write_text('{"schema": NaN}')
+    with pytest.raises(GateError, match="NaN"):
+        BenchResult.load(tmp_path / "bench.json")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from edgetl.errors import ConfigError
+from edgetl.gate import Objective, Policy, load_policy
+
+LIMITS = ["max_accuracy_drop", "max_nll_increase", "max_brier_increase", "max_flip_rate"]
+
+
+def test_the_defaults():
+    assert Policy().to_json() == {
+        "schema": "edgetl.policy/1",
+        "max_accuracy_drop": 0.01,
+        "max_nll_increase": 0.02,
+        "max_brier_increase": 0.005,
+        "max_flip_rate": 0.03,
+        "max_p50_ratio": 1.0,
+        "alpha": 0.05,
+        "objective": {"batch": 1, "threads": None},
+    }
+
+
+def test_a_policy_comes_back_from_its_json(tmp_path):
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        'schema = "edgetl.policy/1"\nmax_p50_ratio = 1\nalpha = 0.01\n'
+        "[objective]\nbatch = 8\nthreads = 2\n"
+    )
+    policy = load_policy(path)
+    assert policy == Policy(max_p50_ratio=1.0, alpha=0.01, objective=Objective(batch=8, threads=2))
+    assert policy.states("max_p50_ratio")
+    assert not policy.states("max_flip_rate")
+
+
+def test_a_policy_is_frozen_and_pickles():
+    with pytest.raises(AttributeError):
+        Policy().alpha = 0.2  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(Policy(alpha=0.01))) == Policy(alpha=0.01)
+
+
+@pytest.mark.parametrize("name", [*LIMITS, "max_p50_ratio", "alpha"])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -float("inf"), 0.0, -0.01, "0.01", True]
+)
+def test_what_is_no_limit_is_refused(name, value):
+    with pytest.raises(ConfigError, match=name):
+        Policy(**{name: value})
+    with pytest.raises(ConfigError, match=name):
+        load_policy({name: value})
+
+
+def test_an_unknown_key_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'max_flip_rate'"):
+        load_policy({"max_flips_rate": 0.1})
+    with pytest.raises(ConfigError, match="did you mean 'max_flip_rate'"):
+        Policy(max_flips_rate=0.1)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"objective\.bach.*did you mean 'batch'"):
+        load_policy({"objective": {"bach": 1}})
+
+
+def test_the_wrong_schema_is_refused():
+    with pytest.raises(ConfigError, match=r"edgetl\.policy/2"):
+        load_policy({"schema": "edgetl.policy/2"})

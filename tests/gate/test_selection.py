@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgetl.gate import Policy
+from edgetl.gate.selection import Candidate, select
+
+
+def _candidate(predictions, p50_ms, backend="fake", seconds=None):
+    return Candidate(backend=backend, predictions=predictions, p50_ms=p50_ms, seconds=seconds)
+
+
+def test_the_fastest_safe_candidate_of_each_backend_wins(make):
+    chosen = select(
+        {
+            "a-fp32": _candidate(make(), 4.0, "a"),
+            "a-int8": _candidate(make(wrong=range(2)), 1.0, "a"),
+            "a-broken": _candidate(make(wrong=range(100)), 0.5, "a"),
+            "b-fp32": _candidate(make(), 3.0, "b"),
+        },
+        make(),
+        Policy(alpha=0.04),
+    )
+    assert dict(chosen.winners) == {"a": "a-int8", "b": "b-fp32"}
+    assert chosen.alpha == 0.02
+    entries = {entry.id: entry for entry in chosen.entries}
+    assert not entries["a-broken"].eligible
+    assert "top1_drop on val is 0.05" in entries["a-broken"].reason
+    assert "slower: 4.00 ×" in entries["a-fp32"].reason
+    assert [name for name, entry in entries.items() if entry.chosen] == ["a-int8", "b-fp32"]
+    assert entries["a-int8"].harms["flips"] == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize(("wrong", "eligible"), [(10, True), (11, False)])
+def test_half_of_the_limit_is_the_line(make, wrong, eligible):
+    policy = Policy(max_nll_increase=9.0, max_brier_increase=9.0)
+    chosen = select({"x": _candidate(make(wrong=range(wrong)), 1.0)}, make(), policy)
+    assert chosen.entries[0].eligible is eligible
+    assert ("fake" in chosen.winners) is eligible
+
+
+def test_a_tie_goes_to_the_smaller_nll_bound(make, make_pair):
+    pair = make_pair(1.0)
+    policy = Policy(max_nll_increase=9.0, max_brier_increase=9.0)
+    fast = _candidate(make(wrong=range(4)), 1.0, seconds=pair.against_seconds)
+    tied = _candidate(make(wrong=range(1)), 1.001, seconds=pair.seconds)
+    slow = _candidate(make(), 1.5, seconds=pair.seconds * 1.5)
+    chosen = select({"fast": fast, "tied": tied, "slow": slow}, make(), policy)
+    assert chosen.winners["fake"] == "tied"
+    reasons = {entry.id: entry.reason for entry in chosen.entries}
+    assert "tied with the fastest" in reasons["tied"]
+    assert "smaller NLL bound" in reasons["fast"]
+    assert "slower" in reasons["slow"]
+    blind = {"fast": _candidate(fast.predictions, 1.0), "tied": _candidate(tied.predictions, 1.001)}
+    assert select(blind, make(), policy).winners["fake"] == "fast"
+
+
+def test_slower_than_the_reference_drops_out(make):
+    chosen = select({"x": _candidate(make(), 2.0)}, make(), Policy(), reference_p50_ms=1.0)
+    assert not chosen.winners
+    assert "p50 is 2" in chosen.entries[0].reason
+    assert chosen.alpha == 0.05
+
+
+def test_a_latency_that_is_nan_never_wins(make):
+    candidates = {"x": _candidate(make(), float("nan"))}
+    assert not select(candidates, make(), Policy(), reference_p50_ms=1.0).winners
+    assert np.isfinite(select(candidates, make(), Policy()).alpha)
