@@ -114,33 +114,43 @@ class BenchResult:
     control: Control | None
     samples: Mapping[str, Mapping[str, Seconds]]
 
-    def cell(self, variant: str, *, batch: int, threads: int) -> Cell:
-        """The cell of a variant.
+    def cell(self, variant: str, *, batch: int, threads: int | None = None) -> Cell:
+        """The cell of a variant; `threads` may be left out when only one count was measured.
 
         Raises:
-            GateError: When it was not measured so.
+            GateError: When it was not measured so, or several cells fit.
         """
-        for cell in self.cells:
-            if (cell.variant, cell.batch, cell.threads) == (variant, batch, threads):
-                return cell
+        found = [
+            cell
+            for cell in self.cells
+            if (cell.variant, cell.batch) == (variant, batch) and threads in (None, cell.threads)
+        ]
+        if len(found) == 1:
+            return found[0]
         measured = (f"{c.variant} at batch {c.batch}, {c.threads} threads" for c in self.cells)
         raise GateError(
             "bench result",
-            got=f"no cell of '{variant}' at batch {batch} and {threads} threads",
+            got=f"{len(found) or 'no'} cells of '{variant}' at batch {batch} and "
+            f"{threads or 'any number of'} threads",
             expected="one of " + "; ".join(measured),
-            fix="measure the variant at the policy's objective",
+            fix="measure the variant at the policy's objective, or name the threads",
         )
 
     def pair(
-        self, variant: str, against: str = "reference", *, batch: int = 1, threads: int
+        self,
+        variant: str,
+        against: str = "reference",
+        *,
+        batch: int = 1,
+        threads: int | None = None,
     ) -> Pair:
-        """Two sides of one run, with their samples.
+        """Two sides of one run, with their samples; `threads` as for `cell`.
 
         Raises:
             GateError: When either was not measured at this batch and thread count.
         """
         ours = self.cell(variant, batch=batch, threads=threads)
-        theirs = self.cell(against, batch=batch, threads=threads)
+        theirs = self.cell(against, batch=batch, threads=ours.threads)
         if ours.samples != theirs.samples:
             raise GateError(
                 "bench result",
@@ -155,7 +165,7 @@ class BenchResult:
             seconds=sides[variant],
             against_seconds=sides[against],
             batch=batch,
-            threads=threads,
+            threads=ours.threads,
         )
 
     def to_json(self) -> dict[str, Any]:

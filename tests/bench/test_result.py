@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -93,8 +94,18 @@ def test_json_keeps_to_its_schema(result, tmp_path):
 
 
 def test_sides_that_were_not_measured_so_have_no_pair(result):
-    with pytest.raises(GateError, match="no cell of 'ov-int8' at batch 4"):
+    with pytest.raises(GateError, match="no cells of 'ov-int8' at batch 4"):
         result.pair("ov-int8", batch=4, threads=2)
+
+
+def test_threads_may_be_left_out_when_there_is_one_count(result):
+    assert result.pair("ov-int8", batch=8).threads == 2
+    twice = result_of(
+        [_run(1), dataclasses.replace(_run(1), threads=4)], machine=dict(result.machine)
+    )
+    with pytest.raises(GateError, match="2 cells"):
+        twice.pair("ov-int8")
+    assert twice.pair("ov-int8", threads=4).threads == 4
 
 
 def test_two_runs_of_one_setting_are_refused():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +66,9 @@ def test_an_unknown_key_names_the_nearest():
 def test_the_wrong_schema_is_refused():
     with pytest.raises(ConfigError, match=r"edgetl\.policy/2"):
         load_policy({"schema": "edgetl.policy/2"})
+
+
+def test_the_policy_in_the_docs_is_the_default():
+    page = (Path(__file__).parents[2] / "docs" / "gate.md").read_text(encoding="utf-8")
+    block = page.split("```toml\n")[1].split("```")[0]
+    assert load_policy(tomllib.loads(block)).to_json() == Policy().to_json()
