@@ -27,8 +27,8 @@ _MAX_HEADER = 4096
 _TOLERANCE = {
     Precision.FP32: 1e-3,
     Precision.FP16: 1e-2,
-    Precision.BF16: 5e-2,
-    Precision.INT8: 5e-2,
+    Precision.BF16: 2e-2,
+    Precision.INT8: 3e-2,
 }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def _answers(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).dirichlet(np.ones(3), size=2).astype(np.float32)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def content() -> BundleContent:
     """Three variants, two of which share files; the models are bytes that nothing loads."""
     ir = ("models/net.xml", "models/net.bin")
@@ -72,7 +73,12 @@ def content() -> BundleContent:
     )
 
 
+@pytest.fixture(scope="session")
+def _written(content: BundleContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("written"), content)
+
+
 @pytest.fixture
-def folder(content: BundleContent, tmp_path: Path) -> Path:
-    """The bundle of `content` on disk."""
-    return write_bundle(tmp_path / "made", content)
+def folder(_written: Path, tmp_path: Path) -> Path:
+    """The bundle of `content` on disk, a copy for each test."""
+    return Path(shutil.copytree(_written, tmp_path / "made" / _written.name))
