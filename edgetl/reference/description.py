@@ -138,6 +138,8 @@ def _head(value: Mapping[str, Any]) -> Head:
     temperature = value["temperature"]
     if type(temperature) not in (int, float):
         raise TypeError(f"the temperature {temperature!r}")
+    if not isinstance(value["classes"], list):
+        raise TypeError(f"{value['classes']!r} where a list of classes belongs")
     return Head(
         layer=_text(value["layer"]),
         classes=tuple(_text(label) for label in value["classes"]),

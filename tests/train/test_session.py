@@ -1,0 +1,93 @@
+"""What surrounds a run is put back afterwards, and a run's digest knows what it depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from edgetl.data.store import SplitPart
+from edgetl.errors import ConfigError, DataError
+from edgetl.spec import ClassifierInput, ImageInput, TensorInput
+from edgetl.train.backbones import WeightsReport
+from edgetl.train.config import FinetuneConfig
+from edgetl.train.session import check_request, make_accelerator, reproducible, run_digest
+
+CONFIG = FinetuneConfig(architecture="mlp", weights="none", recipe="full", threads=1)
+INPUT: ClassifierInput = TensorInput(shape=(64,))
+CLASSES = ("a", "b", "c")
+
+
+def test_threads_seed_and_determinism_are_put_back() -> None:
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.manual_seed(9)
+    want = torch.rand(2)
+    torch.manual_seed(9)
+    with pytest.raises(RuntimeError), reproducible(CONFIG):
+        assert torch.are_deterministic_algorithms_enabled() and torch.get_num_threads() == 1
+        torch.rand(5)
+        raise RuntimeError
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+    assert torch.equal(torch.rand(2), want)
+
+
+def test_one_process_can_train_in_two_precisions() -> None:
+    for precision, autocast in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        accelerator = make_accelerator(dataclasses.replace(CONFIG, precision=precision))
+        with accelerator.autocast():
+            answer = torch.nn.Linear(2, 2).to(accelerator.device)(
+                torch.ones(1, 2, device=accelerator.device)
+            )
+        assert answer.dtype == autocast
+
+
+def test_the_digest_changes_with_whatever_the_result_depends_on(
+    train_part: SplitPart, val_part: SplitPart
+) -> None:
+    report = WeightsReport(source="none", sha256=None, loaded=0, fresh=())
+    reordered = dataclasses.replace(train_part, ids=train_part.ids[::-1])
+    relabelled = dataclasses.replace(train_part, labels=(train_part.labels + 1) % 3)
+    made = [
+        run_digest(CONFIG, report, train_part, val_part, INPUT, CLASSES),
+        run_digest(
+            dataclasses.replace(CONFIG, seed=1), report, train_part, val_part, INPUT, CLASSES
+        ),
+        run_digest(
+            CONFIG,
+            dataclasses.replace(report, sha256="0" * 64),
+            train_part,
+            val_part,
+            INPUT,
+            CLASSES,
+        ),
+        run_digest(CONFIG, report, reordered, val_part, INPUT, CLASSES),
+        run_digest(CONFIG, report, relabelled, val_part, INPUT, CLASSES),
+        run_digest(CONFIG, report, val_part, train_part, INPUT, CLASSES),
+        run_digest(CONFIG, report, train_part, val_part, TensorInput(shape=(8, 8)), CLASSES),
+        run_digest(CONFIG, report, train_part, val_part, INPUT, ("a", "b", "d")),
+    ]
+    assert len(set(made)) == len(made)
+    assert made[0] == run_digest(CONFIG, report, train_part, val_part, INPUT, CLASSES)
+
+
+def test_requests_that_cannot_be_trained_are_refused(
+    train_part: SplitPart, val_part: SplitPart
+) -> None:
+    check_request(CONFIG, train_part, val_part, INPUT, CLASSES)
+    one = SplitPart(
+        ids=train_part.ids[:1], labels=train_part.labels[:1], images=train_part.images[:1]
+    )
+    none = SplitPart(ids=(), labels=np.zeros(0, np.int64), images=train_part.images[:0])
+    for train, val, classes in (
+        (one, val_part, CLASSES),
+        (train_part, none, CLASSES),
+        (train_part, val_part, ("a", "b")),
+    ):
+        with pytest.raises(DataError):
+            check_request(CONFIG, train, val, INPUT, classes)
+    light = dataclasses.replace(CONFIG, augment="light")
+    with pytest.raises(ConfigError, match="augment"):
+        check_request(light, train_part, val_part, INPUT, CLASSES)
+    check_request(light, train_part, val_part, ImageInput(height=8, width=8), CLASSES)
