@@ -4,7 +4,7 @@ EdgetlError                     exit 2
 ├── UsageError                  the command line
 ├── ConfigError                 a TOML config or policy
 ├── DataError                   a dataset, an image, ptq samples
-├── SpecError                   an array that is not what a TensorSpec says (the same class on every backend)
+├── SpecError                   an array that is not what a TensorSpec says, on any backend
 ├── CheckpointError             weights or a checkpoint
 ├── ModelError                  an ONNX or IR model
 ├── BundleError                 a bundle; `verify` and `selftest` answer it with exit 1

@@ -61,7 +61,9 @@ class TensorSpec:
             want is None or want == got for want, got in zip(self.shape, array.shape, strict=True)
         )
         if not fits:
-            raise self._error(f"shape {array.shape}", "reshape the input; the layout is not guessed")
+            raise self._error(
+                f"shape {array.shape}", "reshape the input; the layout is not guessed"
+            )
         if array.size == 0:
             raise self._error(f"an empty array of shape {array.shape}", "pass at least one input")
         if not array.flags.c_contiguous:

@@ -14,11 +14,12 @@ from edgetl.files import canonical_json, write_atomic
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``, ``--force`` and ``--quiet``."""
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the machine-readable result (- to print it)"
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the machine-readable result (- to print it)",
     )
-    parser.add_argument(
-        "--force", action="store_true", help="overwrite result files that exist"
-    )
+    parser.add_argument("--force", action="store_true", help="overwrite result files that exist")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
 
 
@@ -48,8 +49,12 @@ def check_file(path: Path, what: str) -> None:
         raise UsageError(str(path), got="a folder", expected=what, fix="name the file inside it")
     if not path.exists():
         raise UsageError(
-            str(path), got="nothing there", expected=what, fix="correct the path; it is relative "
-            f"to {Path.cwd()}" if not path.is_absolute() else "correct the path"
+            str(path),
+            got="nothing there",
+            expected=what,
+            fix=f"correct the path; it is relative to {Path.cwd()}"
+            if not path.is_absolute()
+            else "correct the path",
         )
     if not os.access(path, os.R_OK):
         raise UsageError(
@@ -96,12 +101,16 @@ def _check_output(path: Path, *, force: bool) -> None:
         )
     if not path.parent.is_dir():
         raise UsageError(
-            str(path), got="no such folder", expected="an existing folder to write in",
+            str(path),
+            got="no such folder",
+            expected="an existing folder to write in",
             fix=f"mkdir -p {path.parent}",
         )
     if not os.access(path.parent, os.W_OK):
         raise UsageError(
-            str(path), got="no permission to write there", expected="a folder that can be written",
+            str(path),
+            got="no permission to write there",
+            expected="a folder that can be written",
             fix="name another file",
         )
 

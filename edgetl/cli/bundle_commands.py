@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,20 @@ def inspect_command(options: argparse.Namespace) -> int:
     facts = describe_bundle(open_bundle(options.bundle))
     write_result(options, facts)
     if not options.quiet and str(options.json) != "-":
-        _print_facts(facts, indent="")
+        _print_facts(_shortened(facts), indent="")
     return 0
+
+
+def _shortened(facts: dict[str, Any]) -> dict[str, Any]:
+    """For a person: layers counted by type and precision; ``--json`` has every one of them."""
+    variants = [dict(variant) for variant in facts["variants"]]
+    for variant in variants:
+        layers = variant["execution"].get("layers", ())
+        counts = Counter(f"{layer['type']} {layer['precision']}" for layer in layers)
+        variant["execution"] = variant["execution"] | {
+            "layers": [f"{count} × {kind}" for kind, count in sorted(counts.items())]
+        }
+    return facts | {"variants": variants}
 
 
 def _print_facts(facts: dict[str, Any], indent: str) -> None:

@@ -82,9 +82,7 @@ def _bars(screen: Screen) -> Iterator[Listener]:
                 label = f"{event.stage:<9} {event.text}"
                 if task is None:
                     task = progress.add_task(label, total=event.total)
-                progress.update(
-                    task, description=label, completed=event.done, total=event.total
-                )
+                progress.update(task, description=label, completed=event.done, total=event.total)
             else:
                 if task is not None and event.kind in ("start", "done"):
                     progress.remove_task(task)

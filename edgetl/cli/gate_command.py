@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgetl.cli.arguments import check_file, check_outputs, write_result
 from edgetl.cli.release_commands import run_until
 from edgetl.errors import UsageError
 from edgetl.extras import extra
-from edgetl.files import write_atomic
+from edgetl.files import parse_json, write_atomic
+
+if TYPE_CHECKING:
+    from edgetl.bench.compare import Pair
+    from edgetl.gate import Policy, ReleaseVerdict
 
 
 def gate_command(options: argparse.Namespace) -> int:
     """Judge; 0 PASS, 1 FAIL, 4 INCONCLUSIVE."""
     if (options.config is None) == (options.predictions is None):
         raise UsageError(
-            "edgetl gate",
+            "command line",
             got="neither or both of CONFIG and --predictions",
             expected="one of the two",
             fix="edgetl gate CONFIG, or edgetl gate --predictions REF.npz CAND.npz",
@@ -36,8 +41,12 @@ def _gate_release(options: argparse.Namespace) -> int:
                 expected="the config's own",
                 fix="write [gate.policy] in the config, or judge with --predictions",
             )
-    code = run_until(options, "gate")
-    return code
+    result = run_until(options, "gate")
+    gate = result.folder / "gate"
+    write_result(options, parse_json((gate / "verdict.json").read_bytes(), "verdict.json"))
+    for target, name in ((options.junit, "verdict.xml"), (options.markdown, "verdict.md")):
+        _write(target, (gate / name).read_bytes())
+    return result.exit_code
 
 
 def _gate_predictions(options: argparse.Namespace) -> int:
@@ -45,21 +54,72 @@ def _gate_predictions(options: argparse.Namespace) -> int:
         if path is not None:
             check_file(path, "a file to read")
     with extra("gate"):
-        from edgetl.bench.result import load_bench
-        from edgetl.gate import Policy, Predictions, judge, load_policy
-        from edgetl.gate.render import exit_code, to_json, to_junit, to_markdown
+        from edgetl.gate.render import to_json, to_junit, to_markdown
+    release = _judge_files(options)
+    write_result(options, to_json(release))
+    _write(options.junit, to_junit(release))
+    _write(options.markdown, to_markdown(release).encode())
+    if not options.quiet and str(options.json) != "-":
+        print(to_markdown(release), end="")
+    return release.exit_code
+
+
+def _judge_files(options: argparse.Namespace) -> ReleaseVerdict:
+    from edgetl.gate import (
+        JudgedData,
+        JudgedVariant,
+        Policy,
+        Predictions,
+        ReleaseVerdict,
+        judge,
+        load_policy,
+    )
+
     reference, candidate = (Predictions.load(path) for path in options.predictions)
     policy = Policy() if options.policy is None else load_policy(options.policy)
-    bench = None if options.bench is None else load_bench(options.bench)
-    verdict = judge(reference, candidate, policy, bench=bench, variant=options.variant)
-    write_result(options, to_json(verdict))
-    _write(options.junit, to_junit(verdict))
-    _write(options.markdown, to_markdown(verdict))
-    if not options.quiet and str(options.json) != "-":
-        print(to_markdown(verdict))
-    return exit_code(verdict)
+    name = options.variant or options.predictions[1].stem
+    return ReleaseVerdict(
+        policy=policy,
+        data=JudgedData(
+            name=str(options.predictions[0]),
+            split="stored",
+            n=reference.n,
+            hash=reference.data_hash(),
+            predictions={
+                "reference": str(options.predictions[0]),
+                name: str(options.predictions[1]),
+            },
+        ),
+        variants=(
+            JudgedVariant(
+                id=name,
+                backend="stored",
+                precision="unknown",
+                file=str(options.predictions[1]),
+                verdict=judge(reference, candidate, policy, bench=_latency(options, policy)),
+            ),
+        ),
+    )
 
 
-def _write(path: Path | None, text: str) -> None:
+def _latency(options: argparse.Namespace, policy: Policy) -> Pair | None:
+    if options.bench is None:
+        return None
+    if options.variant is None:
+        raise UsageError(
+            "edgetl gate --bench",
+            got="no --variant",
+            expected="the candidate's id in the bench file",
+            fix="add --variant ID",
+        )
+    from edgetl.bench.result import BenchResult
+
+    objective = policy.objective
+    return BenchResult.load(options.bench).pair(
+        options.variant, batch=objective.batch, threads=objective.threads
+    )
+
+
+def _write(path: Path | None, data: bytes) -> None:
     if path is not None:
-        write_atomic(path, text.encode())
+        write_atomic(path, data)

@@ -106,7 +106,9 @@ def _command(
     commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int], *examples: str
 ) -> Parser:
     epilog = "example:\n" + "\n".join(f"  {example}" for example in examples)
-    parser: Parser = commands.add_parser(name, help=text, description=_sentence(text), epilog=epilog)
+    parser: Parser = commands.add_parser(
+        name, help=text, description=_sentence(text), epilog=epilog
+    )
     parser.set_defaults(command=run)
     return parser
 
@@ -169,9 +171,7 @@ def _add_gate(commands: Any) -> None:
     parser.add_argument(
         "--bench", type=Path, metavar="FILE", help="a stored edgetl.bench/1 for the latency gate"
     )
-    parser.add_argument(
-        "--variant", metavar="ID", help="the candidate's id in the bench file"
-    )
+    parser.add_argument("--variant", metavar="ID", help="the candidate's id in the bench file")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write the gates as JUnit XML")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a Markdown summary")
     add_common(parser)

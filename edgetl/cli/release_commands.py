@@ -1,34 +1,31 @@
-"""`edgetl release` and the commands that run one stage and what it needs."""
+"""`edgetl release` and the commands that run a release up to one stage."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from edgetl.cli.arguments import check_file, check_outputs, write_result
 from edgetl.extras import extra
 
+if TYPE_CHECKING:
+    from edgetl.pipeline.release import ReleaseResult
+
 
 def release_command(options: argparse.Namespace) -> int:
     """Run a whole release; 0, 1 or 4 by its verdict."""
-    return run_until(options, "bundle")
+    return _run_and_write(options, "bundle")
 
 
 def stage_command(options: argparse.Namespace) -> int:
     """Run the stages up to one; 0, or for `bundle` the verdict's code."""
-    return run_until(options, options.stage)
+    return _run_and_write(options, options.stage)
 
 
-def run_until(options: argparse.Namespace, stage: str) -> int:
-    """Run the stages of a config up to `stage`, showing progress and the closing table."""
-    check_file(options.config, "a release config (TOML)")
+def _run_and_write(options: argparse.Namespace, stage: str) -> int:
     check_outputs(options, "json")
-    with extra("gate"):
-        from edgetl.cli.console import Console
-        from edgetl.pipeline.release import release
-    console = Console(quiet=options.quiet)
-    with console.progress() as listen:
-        result = release(options.config, out=options.out, until=stage, listen=listen)
+    result = run_until(options, stage)
     write_result(
         options,
         {
@@ -40,5 +37,17 @@ def run_until(options: argparse.Namespace, stage: str) -> int:
             "rows": [asdict(row) for row in result.rows],
         },
     )
-    console.show_result(result, stage)
     return result.exit_code
+
+
+def run_until(options: argparse.Namespace, stage: str) -> ReleaseResult:
+    """Run the stages of a config up to `stage`, showing progress and the closing table."""
+    check_file(options.config, "a release config (TOML)")
+    with extra("gate"):
+        from edgetl.cli.console import Console
+        from edgetl.pipeline.release import release
+    console = Console(quiet=options.quiet or str(options.json) == "-")
+    with console.progress() as listen:
+        result = release(options.config, out=options.out, until=stage, listen=listen)
+    console.show_result(result, stage)
+    return result

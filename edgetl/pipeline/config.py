@@ -221,7 +221,8 @@ def load_config(path: Path) -> ReleaseConfig:
 
     Raises:
         ConfigError: For a syntax error (line, column), an unknown key (nearest named), a
-            duplicate key, a wrong type, NaN, a file over 1 MB, or sections that do not fit together.
+            duplicate key, a wrong type, NaN, a file over 1 MB, or sections that
+            do not fit together.
     """
     config = build(ReleaseConfig, _resolved(read_toml(path), path), str(path))
     config.input.spec()
@@ -233,7 +234,7 @@ def _resolved(table: dict[str, Any], path: Path) -> dict[str, Any]:
     """Make the weights' path relative to the config, so that the working folder does not matter."""
     section = table.get("finetune")
     weights = section.get("weights") if isinstance(section, dict) else None
-    if isinstance(weights, str) and weights.endswith(".safetensors"):
+    if isinstance(section, dict) and isinstance(weights, str) and weights.endswith(".safetensors"):
         return table | {"finetune": section | {"weights": str((path.parent / weights).resolve())}}
     return table
 

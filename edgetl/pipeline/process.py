@@ -86,8 +86,7 @@ def error_to_json(error: EdgetlError) -> dict[str, str]:
 
 def error_from_json(value: dict[str, str]) -> EdgetlError:
     """The inverse of `error_to_json`."""
-    kind = getattr(errors, value["class"])
-    assert issubclass(kind, EdgetlError)
+    kind: type[EdgetlError] = getattr(errors, value["class"])
     return kind(value["subject"], got=value["got"], expected=value["expected"], fix=value["fix"])
 
 

@@ -85,7 +85,7 @@ def make_rows(
     for entry in selection.entries:
         if entry.id in judged:
             verdict = judged[entry.id]
-            figures, on, word = verdict.metrics["candidate"], "test", verdict.verdict
+            figures, on, word = verdict.metrics["candidate"], "test", str(verdict.verdict)
         else:
             figures, on = entry.metrics, "val"
             word = "not chosen" if entry.eligible else "harm on val"

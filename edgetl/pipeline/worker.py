@@ -64,9 +64,7 @@ def run_job(job: dict[str, Any], reporter: Reporter) -> None:
     began = time.monotonic()
     with atomic_folder(folder.stage(stage.name)) as out:
         module.run(context, out)
-        folder.write_record(
-            out, key=job["key"], inputs=inputs, seconds=time.monotonic() - began
-        )
+        folder.write_record(out, key=job["key"], inputs=inputs, seconds=time.monotonic() - began)
     folder.drop_scratch(stage.name)
 
 

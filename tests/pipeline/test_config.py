@@ -67,7 +67,7 @@ def test_a_weights_path_is_relative_to_the_config(tmp_path: Path) -> None:
     [
         ('name = "tiny"', 'name = "../up"', "name"),
         ('version = "1.0.0"', 'version = "1.0-beta"', "version"),
-        ('version = "1.0.0"', 'version = 1.0', "version"),
+        ('version = "1.0.0"', "version = 1.0", "version"),
         ('schema = "edgetl.config/1"', 'schema = "edgetl.config/2"', "schema"),
         ('schema = "edgetl.config/1"\n', "", "schema"),
         ("val = 100", "val = 0", "val"),

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.backends.base import Backend
 from edgetl.bundle import BundleContent, GoldenSet, ManifestVariant, verify_bundle, write_bundle
-from edgetl.data.decode import decode_image, encode_png
+from edgetl.data.decode import encode_png
 from edgetl.data.preprocess import to_batch
 from edgetl.errors import BundleError, GateError
 from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.context import StageContext
-from edgetl.spec import Array, ImageInput, Variant
+from edgetl.runtime.answers import answers
+from edgetl.spec import ImageInput, Variant
 
 _SYNTHETIC_SIDE = 64
 
@@ -55,9 +56,7 @@ def _content(
         classes=context.splits.classes,
         input=context.input,
         variants=tuple(_entry(context, variant) for variant in variants.values()),
-        models={
-            name: compiled / name for variant in variants.values() for name in variant.files
-        },
+        models={name: compiled / name for variant in variants.values() for name in variant.files},
         golden=_golden(context, variants),
         verdict=(context.folder.stage("gate") / "verdict.json").read_bytes(),
         reference=winner["metrics"]["reference"],
@@ -83,19 +82,21 @@ def _golden(context: StageContext, variants: dict[str, Variant]) -> GoldenSet | 
     if kind == "none":
         return None
     pixels = _real(context) if kind == "real" else _synthetic(context)
-    # A device decodes the files: so do the answers.
     if isinstance(context.input, ImageInput):
         inputs: Any = tuple(encode_png(image) for image in pixels)
-        batch = to_batch([decode_image(data) for data in inputs], context.input)
     else:
-        inputs = batch = to_batch(pixels, context.input)
+        inputs = to_batch(pixels, context.input)
+    # The path that a device's self-test takes, decoding included.
+    ask = partial(
+        answers, inputs=list(inputs), spec=context.input, classes=len(context.splits.classes)
+    )
     with context.reference() as reference:
-        expected = _ask(context, reference, batch)
-    answers = {}
+        expected = ask(reference)
+    own = {}
     for variant in variants.values():
         with context.variant(variant) as backend:
-            answers[variant.id] = _ask(context, backend, batch)
-    return GoldenSet(kind=kind, inputs=inputs, reference=expected, answers=answers)
+            own[variant.id] = ask(backend)
+    return GoldenSet(kind=kind, inputs=inputs, reference=expected, answers=own)
 
 
 def _real(context: StageContext) -> NDArray[Any]:
@@ -116,10 +117,3 @@ def _synthetic(context: StageContext) -> NDArray[Any]:
     repeats = _SYNTHETIC_SIDE // 4
     smooth = coarse.repeat(repeats, axis=1).repeat(repeats, axis=2)
     return (smooth * 255).astype(np.uint8)
-
-
-def _ask(context: StageContext, backend: Backend, batch: Array) -> NDArray[np.float32]:
-    # One at a time, as a device asks: kernels may differ with the batch.
-    name = context.input.tensor.name
-    answers = [backend.run({name: batch[i : i + 1]})["probabilities"] for i in range(len(batch))]
-    return np.concatenate(answers)

@@ -33,22 +33,24 @@ def run(context: StageContext, out: Path) -> None:
     finished = replace(description, head=replace(description.head, temperature=temperature))
     write_json(out / DESCRIPTION_FILE, description_to_json(finished, weights))
     before, after = softmax(raw), softmax(raw / temperature)
-    report = {
-        "temperature": temperature,
-        "at_bound": fit.at_bound,
-        "standard_error_log": fit.standard_error_log,
-        "n": fit.n,
-        "nll": {"before": nll(before, calib.labels), "after": nll(after, calib.labels)},
-        "ece": {"before": ece(before, calib.labels), "after": ece(after, calib.labels)},
-    }
-    write_json(out / "calibration.json", report)
-    context.reporter.note(_say(temperature, fit.at_bound, report["nll"]))
-
-
-def _say(temperature: float, at_bound: bool, change: dict[str, float]) -> str:
-    if at_bound:
-        return (
+    change = nll(before, calib.labels), nll(after, calib.labels)
+    write_json(
+        out / "calibration.json",
+        {
+            "temperature": temperature,
+            "at_bound": fit.at_bound,
+            "standard_error_log": fit.standard_error_log,
+            "n": fit.n,
+            "nll": dict(zip(("before", "after"), change, strict=True)),
+            "ece": {"before": ece(before, calib.labels), "after": ece(after, calib.labels)},
+        },
+    )
+    if fit.at_bound:
+        context.reporter.note(
             "temperature kept at 1: the calib split is classified without error (or worse than "
             "by chance), so none fits; more calib images would settle it"
         )
-    return f"temperature {temperature:.4f}: calib NLL {change['before']:.4f} → {change['after']:.4f}"
+    else:
+        context.reporter.note(
+            f"temperature {temperature:.4f}: calib NLL {change[0]:.4f} → {change[1]:.4f}"
+        )
