@@ -36,7 +36,9 @@ class CheckedBackend(ABC):
         self._subject = subject
         self._input_spec = MappingProxyType(dict(input_spec))
         self._output_spec = MappingProxyType(dict(output_spec))
-        self._output_dtypes = {name: np.dtype(spec.dtype) for name, spec in output_spec.items()}
+        self._expected = {n: (np.dtype(spec.dtype), spec.shape) for n, spec in output_spec.items()}
+        # Which input says how large the batch is, if any does.
+        self._batch_input = next((n for n, spec in input_spec.items() if _has_batch(spec)), None)
         self._process = os.getpid()
         self._closed = False
         _loaded.add(self)
@@ -69,7 +71,7 @@ class CheckedBackend(ABC):
             # When another thread closed the model meanwhile, that is what to say.
             self._check_alive()
             raise vendor_error(self._subject, error) from error
-        self._check_outputs(outputs, next(iter(inputs.values())).shape[0])
+        self._check_outputs(outputs, self._batch_of(inputs))
         return outputs
 
     def close(self) -> None:
@@ -88,6 +90,11 @@ class CheckedBackend(ABC):
     def _release(self) -> None:
         """Let go of the runtime's objects."""
 
+    def _batch_of(self, inputs: Mapping[str, Array]) -> int | None:
+        if self._batch_input is None:
+            return None
+        return int(inputs[self._batch_input].shape[0])
+
     def _check_alive(self) -> None:
         if self._closed:
             raise self._error("a call after close()", "an open backend", "load the model again")
@@ -98,25 +105,22 @@ class CheckedBackend(ABC):
                 "load after the fork, or start processes with the 'spawn' method",
             )
 
-    def _check_outputs(self, outputs: Mapping[str, Array], batch: int) -> None:
+    def _check_outputs(self, outputs: Mapping[str, Array], batch: int | None) -> None:
         if outputs.keys() != self._output_spec.keys():
             raise self._error(
                 f"outputs {sorted(outputs)}", f"{sorted(self._output_spec)}", _OUTPUT_FIX
             )
         for name, array in outputs.items():
-            spec = self._output_spec[name]
-            shape = array.shape
-            fits = len(shape) == len(spec.shape) and all(
-                size == (batch if want is None and axis == 0 else size if want is None else want)
-                for axis, (want, size) in enumerate(zip(spec.shape, shape, strict=True))
-            )
-            if not fits or array.dtype != self._output_dtypes[name]:
+            dtype, sizes = self._expected[name]
+            # A classifier's [batch, classes] is compared at once; this runs in every call.
+            at_once = sizes[:1] == (None,) and array.shape == (batch, *sizes[1:])
+            if array.dtype != dtype or not (at_once or _fits(array.shape, sizes, batch)):
                 raise self._error(
-                    f"output '{name}' as {array.dtype} {list(shape)} for a batch of {batch}",
-                    f"{spec.dtype} {['batch' if n is None else n for n in spec.shape]}",
+                    f"output '{name}' as {array.dtype} {list(array.shape)} for a batch of {batch}",
+                    f"{dtype} {['batch' if size is None else size for size in sizes]}",
                     _OUTPUT_FIX,
                 )
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
+            if dtype.kind == "f" and not np.isfinite(array).all():
                 raise self._error(
                     f"NaN or infinity in output '{name}'", "finite numbers", _OUTPUT_FIX
                 )
@@ -161,6 +165,13 @@ def _check_inputs(
                 expected="one batch size",
                 fix="pass as many rows in every input",
             )
+
+
+def _fits(shape: tuple[int, ...], sizes: tuple[int | None, ...], batch: int | None) -> bool:
+    if len(shape) != len(sizes):
+        return False
+    wanted = [batch if axis == 0 and size is None else size for axis, size in enumerate(sizes)]
+    return all(want is None or want == got for want, got in zip(wanted, shape, strict=True))
 
 
 def _has_batch(spec: TensorSpec) -> bool:

@@ -54,6 +54,34 @@ backend = FakeBackend(
         with pytest.raises(BackendError, match="output"):
             backend.run({"features": np.ones((1, 3), np.float32)})
 
+    @pytest.mark.parametrize(
+        ("sizes", "rows", "fits"),
+        [((None, 3), 2, True), ((2, 3), 2, True), ((1, 3), 2, False), ((None, None), 2, True)],
+    )
+    def test_output_sizes_fixed_and_free(
+        self, sizes: tuple[int | None, ...], rows: int, fits: bool
+    ) -> None:
+        backend = FakeBackend(
+            lambda inputs: {"out": inputs["features"]},
+            input_spec={"features": FEATURES},
+            output_spec={"out": TensorSpec(name="out", dtype="float32", shape=sizes)},
+        )
+        given = {"features": np.ones((rows, 3), np.float32)}
+        if fits:
+            assert backend.run(given)["out"].shape == (rows, 3)
+        else:
+            with pytest.raises(BackendError, match="output 'out'"):
+                backend.run(given)
+
+    def test_inputs_without_a_batch(self) -> None:
+        number = TensorSpec(name="n", dtype="float32", shape=())
+        backend = FakeBackend(
+            lambda inputs: {"n": inputs["n"] + inputs["n"]},
+            input_spec={"n": number},
+            output_spec={"n": number},
+        )
+        assert backend.run({"n": np.array(2, np.float32)})["n"] == 4
+
     def test_says_what_the_handler_raised(self) -> None:
         def handler(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
             raise ZeroDivisionError("no luck")

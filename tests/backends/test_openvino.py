@@ -13,7 +13,7 @@ from edgetl.backends.registry import available, describe, load
 from edgetl.compile.openvino_from_onnx import openvino_from_onnx
 from edgetl.errors import BackendError, ConfigError, MissingExtraError, ModelError, UnavailableError
 from edgetl.spec import Precision, Setting, Variant
-from tests.backends.conformance import BackendConformance, images
+from tests.backends.conformance import BackendConformance, images, run_script
 from tests.backends.helpers.models import conv_net, int8_net
 
 
@@ -158,6 +158,15 @@ def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
         load(variant(), files)
     assert available()["openvino"] == "not installed: pip install 'edgetl[openvino]'"
     assert available()["ort"] is True
+
+
+def test_openvino_is_left_with_its_telemetry_stub(tmp_path: Path) -> None:
+    script = (
+        "from edgetl.backends.openvino import import_openvino; import_openvino()\n"
+        "import sys; from openvino.tools.ovc import telemetry_utils\n"
+        "print(telemetry_utils.tm.__name__, 'openvino_telemetry' in sys.modules)"
+    )
+    assert run_script(script, tmp_path) == "openvino.tools.ovc.telemetry_stub False"
 
 
 def test_the_telemetry_package_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_settings_are_read_back() -> None:
         "execution_mode": "ORT_SEQUENTIAL",
         "graph_optimization": "ORT_ENABLE_ALL",
         "session.intra_op.allow_spinning": "1",
-        "session.force_spinning_stop": "1",
+        "session.intra_op.spin_duration_us": "200",
         "session.load_model_format": "ONNX",
     }
 
