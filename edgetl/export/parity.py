@@ -1,0 +1,133 @@
+"""An exported model answers as the PyTorch reference does, or the export fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.backends import registry
+from edgetl.errors import DataError, ModelError
+from edgetl.spec import Array, Precision, Variant
+
+LIMIT = 1e-4
+_FILE = "model.onnx"
+_FIX = "look for a layer that the export changed, or for a network left in train mode"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How far an exported model is from its reference.
+
+    Attributes:
+        images: How many inputs were compared.
+        worst: The index of the one that differs most.
+        difference: The greatest difference of any probability.
+        spread: The greatest standard deviation of any class's reference probability over the
+            images: near 0, the network answers every image alike and agreement shows little.
+    """
+
+    images: int
+    worst: int
+    difference: float
+    spread: float
+
+
+def check_parity(
+    model: bytes, reference: Array, images: Array, *, batch: int = 32, threads: int | None = None
+) -> Parity:
+    """Compare an FP32 ONNX model in ONNX Runtime with the reference's probabilities.
+
+    Args:
+        model: The exported file's bytes.
+        reference: float [n, classes], the reference's probabilities for `images`.
+        images: [n, ...] as the model's input takes them.
+        batch: Images at once.
+        threads: Of ONNX Runtime; None takes every core.
+
+    Raises:
+        ModelError: Naming the worst image and the figures, when a probability differs by more
+            than 1e-4, or the top class is another one where the reference's two best classes
+            are more than that apart.
+        DataError: When there are no images, or the numbers of images and classes do not fit.
+
+    Example:
+        >>> import onnx
+        >>> text = '''<ir_version: 10, opset_import: ["": 20]>
+        ... g (float[b, 2] x) => (float[b, 2] probabilities) {probabilities = Softmax(x)}'''
+        >>> model = onnx.parser.parse_model(text).SerializeToString()
+        >>> reference = np.array([[0.5, 0.5], [0.880797, 0.119203]])
+        >>> check_parity(model, reference, np.array([[0, 0], [2, 0]], np.float32)).images
+        2
+    """
+    answers = _answers(model, images, batch, threads)
+    expected = np.asarray(reference, np.float64)
+    if expected.shape != answers.shape:
+        raise DataError(
+            "reference probabilities",
+            got=f"shape {expected.shape}",
+            expected=f"shape {answers.shape}, as the model answers these images",
+            fix="take the reference's predictions of the same images",
+        )
+    difference = np.abs(answers - expected).max(axis=1)
+    flipped = _flips(expected, answers)
+    if flipped.any():
+        _fail_flip(int(np.argmax(np.where(flipped, difference, -1))), expected, answers)
+    # argmax finds a NaN, and `not (… <= …)` refuses it.
+    worst = int(np.argmax(difference))
+    if not (difference[worst] <= LIMIT):
+        raise ModelError(
+            f"exported model, image {worst}",
+            got=f"a probability {difference[worst]:.2e} away from PyTorch's",
+            expected=f"at most {LIMIT:.0e} for every image ({_beyond(difference)} are over it)",
+            fix=_FIX,
+        )
+    return Parity(
+        images=len(answers),
+        worst=worst,
+        difference=float(difference[worst]),
+        spread=float(expected.std(axis=0).max()),
+    )
+
+
+def _answers(model: bytes, images: Array, batch: int, threads: int | None) -> NDArray[np.float64]:
+    if len(images) == 0:
+        raise DataError(
+            "parity images", got="none", expected="at least one", fix="pass some real images"
+        )
+    variant = Variant(id="export", backend="ort", precision=Precision.FP32, files=(_FILE,))
+    backend = registry.load(variant, {_FILE: model}, threads=threads)
+    try:
+        (name,) = backend.input_spec
+        parts = [
+            backend.run({name: images[start : start + batch]})["probabilities"]
+            for start in range(0, len(images), batch)
+        ]
+    finally:
+        backend.close()
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _flips(expected: NDArray[np.float64], answers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    if expected.shape[1] < 2:
+        return np.zeros(len(expected), bool)
+    second, first = np.sort(expected, axis=1)[:, -2:].T
+    other: NDArray[np.bool_] = expected.argmax(axis=1) != answers.argmax(axis=1)
+    clear: NDArray[np.bool_] = first - second > LIMIT
+    return other & clear
+
+
+def _fail_flip(image: int, expected: NDArray[np.float64], answers: NDArray[np.float64]) -> None:
+    was, now = int(expected[image].argmax()), int(answers[image].argmax())
+    raise ModelError(
+        f"exported model, image {image}",
+        got=f"class {now} with probability {answers[image, now]:.6f}",
+        expected=f"PyTorch's class {was} with probability {expected[image, was]:.6f}",
+        fix=_FIX,
+    )
+
+
+def _beyond(difference: NDArray[np.float64]) -> str:
+    count = int((~(difference <= LIMIT)).sum())
+    return f"{count} of {len(difference)}"
