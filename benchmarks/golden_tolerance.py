@@ -70,8 +70,8 @@ def make_bundle(folder: Path) -> Path:
         tuple(f"models/{name}.{end}" for end in ("xml", "bin")) for name in ("fp32", "int8")
     )
     rows = (
-        ("ort-fp32", "ort", Precision.FP32, ("models/fp32.onnx",)),
-        ("ort-int8", "ort", Precision.INT8, ("models/int8.onnx",)),
+        ("ort-fp32", "onnxruntime", Precision.FP32, ("models/fp32.onnx",)),
+        ("ort-int8", "onnxruntime", Precision.INT8, ("models/int8.onnx",)),
         ("openvino-fp32", "openvino", Precision.FP32, fp32_ir),
         ("openvino-bf16", "openvino", Precision.BF16, fp32_ir),
         ("openvino-int8", "openvino", Precision.INT8, int8_ir),

@@ -159,7 +159,7 @@ class OrtBackend(CheckedBackend):
             settings[key] = str(options.get_session_config_entry(key))
         provider = str(self._session.get_providers()[0])
         return Execution(
-            backend="ort",
+            backend="onnxruntime",
             version=self._ort.__version__,
             device=provider,
             threads=options.intra_op_num_threads,

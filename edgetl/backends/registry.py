@@ -38,7 +38,7 @@ class _Entry:
 
 _ENTRIES = {
     "openvino": _Entry(module="openvino", extra="openvino", load=openvino.load),
-    "ort": _Entry(module="onnxruntime", extra="cpu", load=ort.load),
+    "onnxruntime": _Entry(module="onnxruntime", extra="cpu", load=ort.load),
 }
 
 
@@ -47,7 +47,7 @@ def names() -> tuple[str, ...]:
 
     Example:
         >>> names()
-        ('openvino', 'ort')
+        ('openvino', 'onnxruntime')
     """
     return tuple(_ENTRIES)
 
@@ -59,7 +59,7 @@ def available() -> dict[str, Literal[True] | str]:
 
     Example:
         >>> sorted(available())
-        ['openvino', 'ort']
+        ['onnxruntime', 'openvino']
     """
     return {
         name: True

@@ -96,7 +96,7 @@ def _answers(model: bytes, images: Array, batch: int, threads: int | None) -> ND
         raise DataError(
             "parity images", got="none", expected="at least one", fix="pass some real images"
         )
-    variant = Variant(id="export", backend="ort", precision=Precision.FP32, files=(_FILE,))
+    variant = Variant(id="export", backend="onnxruntime", precision=Precision.FP32, files=(_FILE,))
     backend = registry.load(variant, {_FILE: model}, threads=threads)
     try:
         (name,) = backend.input_spec

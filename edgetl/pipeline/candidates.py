@@ -38,8 +38,8 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
     {
         candidate.id: candidate
         for candidate in (
-            _candidate("ort", "ort", Precision.FP32),
-            _candidate("ort", "ort", Precision.INT8),
+            _candidate("ort", "onnxruntime", Precision.FP32),
+            _candidate("ort", "onnxruntime", Precision.INT8),
             _candidate("ov", "openvino", Precision.FP32),
             _candidate("ov", "openvino", Precision.BF16),
             _candidate("ov", "openvino", Precision.INT8),

@@ -99,6 +99,7 @@ class PretrainConfig:
 class FinetuneSection:
     """Architecture, starting weights and recipe.
 
+    `augment` is "light" for images and "none" for tensors when it is left out.
     `weights` is "imagenet", "letters", "none", or the path of a safetensors file (relative to the
     config).
     """
@@ -113,7 +114,7 @@ class FinetuneSection:
     head_learning_rate: Positive = 3e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    augment: Literal["none", "light", "light-flip"] = "light"
+    augment: Literal["none", "light", "light-flip"] | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     patience: Count = 3
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)

@@ -42,7 +42,7 @@ class StageContext:
 
     @property
     def threads(self) -> int:
-        """What the reference and every variant compute with: the policy's, or all cores."""
+        """What every computation uses: the policy's objective, the config's, or all cores."""
         wanted = self.config.gate.policy.objective.threads or self.config.threads
         return wanted or len(os.sched_getaffinity(0))
 

@@ -37,37 +37,37 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="finetune",
         needs=("data",),
-        sections=("input", "finetune", "seed", "threads"),
+        sections=("input", "finetune", "seed", "threads", "gate.policy.objective"),
         packages=("torch", "torchvision", "accelerate"),
     ),
     Stage(
         name="calibrate",
         needs=("data", "finetune"),
-        sections=("threads",),
+        sections=("threads", "gate.policy.objective"),
         packages=("torch", "scipy"),
     ),
     Stage(
         name="export",
         needs=("data", "calibrate"),
-        sections=("export", "threads"),
+        sections=("export", "threads", "gate.policy.objective"),
         packages=("torch", "onnx", "onnxscript", "onnxruntime"),
     ),
     Stage(
         name="quantize",
         needs=("data", "export"),
-        sections=("quantize", "compile", "seed", "threads"),
+        sections=("quantize", "compile", "seed", "threads", "gate.policy.objective"),
         packages=("onnx", "onnxruntime", "openvino", "scipy"),
     ),
     Stage(
         name="compile",
         needs=("quantize",),
-        sections=("compile", "threads"),
+        sections=("compile", "threads", "gate.policy.objective"),
         packages=("onnxruntime", "openvino"),
     ),
     Stage(
         name="bench",
         needs=("data", "calibrate", "compile"),
-        sections=("bench", "gate", "seed", "threads"),
+        sections=("bench", "seed", "threads", "gate.policy.objective"),
         packages=("torch", "onnxruntime", "openvino"),
         on_this_machine=True,
     ),
@@ -81,7 +81,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="bundle",
         needs=("data", "calibrate", "quantize", "compile", "bench", "gate"),
-        sections=("name", "version", "bundle", "input", "threads"),
+        sections=("name", "version", "bundle", "input", "threads", "gate.policy.objective"),
         packages=("onnxruntime", "openvino"),
     ),
 )
@@ -102,7 +102,7 @@ def key_inputs(stage: Stage, config: ReleaseConfig, folder: RunFolder) -> dict[s
         "stage": stage.name,
         "edgetl": __version__,
         "python": platform.python_version(),
-        "config": {name: table[name] for name in stage.sections},
+        "config": {name: _section(table, name) for name in stage.sections},
         "needs": {name: dict(folder.outputs(name)) for name in stage.needs},
         "packages": {name: _version(name) for name in stage.packages},
         "outside": _outside(stage, config),
@@ -115,6 +115,14 @@ def key_inputs(stage: Stage, config: ReleaseConfig, folder: RunFolder) -> dict[s
 def current_key(stage: Stage, config: ReleaseConfig, folder: RunFolder) -> str:
     """The key under which the stage's result would be current now."""
     return stage_key(key_inputs(stage, config, folder))
+
+
+def _section(table: Mapping[str, Any], name: str) -> Any:
+    """A section of the config, or a table inside one: ``gate.policy.objective``."""
+    value: Any = table
+    for part in name.split("."):
+        value = value[part]
+    return value
 
 
 def _version(package: str) -> str:

@@ -69,8 +69,9 @@ def release(
     if not isinstance(config, ReleaseConfig):
         config = load_config(Path(config))
     folder = RunFolder(Path("runs") / config.name if out is None else out)
+    stages = _stages_until(until)
     with folder.locked():
-        for stage in _stages_until(until):
+        for stage in stages:
             if stage.name == "bundle" and _verdict(folder) != "PASS":
                 break
             _run_stage(stage, config, folder, listen)

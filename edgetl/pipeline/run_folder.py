@@ -16,6 +16,7 @@ from edgetl.files import canonical_json, parse_json, sha256_bytes, sha256_file, 
 
 RECORD = "stage.json"
 _SCRATCH = ".work"
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,10 @@ class RunFolder:
         Raises:
             UsageError: When another process holds it, or the folder cannot be written.
         """
+        self._refuse_foreign()
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise UsageError(
                 str(self.root),
@@ -132,6 +134,18 @@ class RunFolder:
             yield
         finally:
             os.close(handle)
+
+    def _refuse_foreign(self) -> None:
+        """A folder with other things in it is not taken for a run: stages replace folders."""
+        if not self.root.exists() or (self.root / _LOCK).exists():
+            return
+        if not self.root.is_dir() or any(self.root.iterdir()):
+            raise UsageError(
+                str(self.root),
+                got="something that is not a run of edgetl",
+                expected="a new or empty folder, or an earlier run",
+                fix="name another folder with --out DIR",
+            )
 
 
 def stage_key(value: object) -> str:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 import edgetl
 from edgetl import errors
+from edgetl.backends.checked import CheckedBackend, check_threads
+from edgetl.backends.execution import Execution
 from edgetl.errors import BackendError, EdgetlError, SpecError, UsageError, WorkerError
 from edgetl.reference.framing import read_frame, write_frame
 from edgetl.spec import Array, Setting, TensorSpec, input_from_json
@@ -27,7 +29,7 @@ _PATIENCE_S = 10.0
 _TAIL = 2000
 
 
-class ReferenceBackend:
+class ReferenceBackend(CheckedBackend):
     """The reference of a checkpoint folder, in a process of its own, behind the `Backend` protocol.
 
     Outputs: ``probabilities`` and ``logits`` (raw, before the temperature), float32
@@ -50,61 +52,29 @@ class ReferenceBackend:
     """
 
     def __init__(self, folder: Path, *, threads: int | None = None) -> None:
-        if threads is None:
-            threads = len(os.sched_getaffinity(0))
-        if threads < 1:
-            raise UsageError(
-                "threads", got=str(threads), expected="at least 1", fix="pass threads=1"
-            )
+        threads = check_threads(threads)
         self._lock = threading.Lock()
-        self._owner = os.getpid()
-        self._facts: dict[str, Setting] = {}
         # What the worker prints is kept for an error message; `_stop` closes it.
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = _start(folder, threads, self._log)
+        self._worker = _start(folder, threads, self._log)
         # Also runs at interpreter exit, so that a forgotten close leaves no process behind.
-        self._finalizer = weakref.finalize(self, _stop, self._process, self._log, self._owner)
+        self._finalizer = weakref.finalize(self, _stop, self._worker, self._log, os.getpid())
         try:
-            self._read_ready()
+            ready, _ = self._receive()
+            self._facts: dict[str, Setting] = dict(ready["facts"])
+            tensor = input_from_json(ready["input"]).tensor
+            shape = (None, int(ready["classes"]))
         except BaseException:
             self._abandon()
             raise
-
-    @property
-    def input_spec(self) -> Mapping[str, TensorSpec]:
-        """The one input, by name."""
-        return self._input_spec
-
-    @property
-    def output_spec(self) -> Mapping[str, TensorSpec]:
-        """``probabilities`` and ``logits``."""
-        return self._output_spec
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Answer one batch.
-
-        Args:
-            inputs: The input tensor, by name.
-
-        Returns:
-            ``probabilities`` and ``logits``, float32 [batch, classes], the caller's own.
-
-        Raises:
-            SpecError: When the input is not the spec's.
-            BackendError: After `close` or a fork, or when PyTorch failed.
-            WorkerError: When the process ended.
-        """
-        x = self._checked(inputs)
-        _, outputs = self._ask({"kind": "run"}, x)
-        for name, output in outputs.items():
-            if not np.isfinite(output).all():
-                raise BackendError(
-                    "PyTorch reference",
-                    got=f"NaN or infinity in '{name}'",
-                    expected="finite numbers",
-                    fix="check the checkpoint's weights and the input",
-                )
-        return outputs
+        super().__init__(
+            "PyTorch reference",
+            input_spec={tensor.name: tensor},
+            output_spec={
+                name: TensorSpec(name=name, dtype="float32", shape=shape)
+                for name in ("probabilities", "logits")
+            },
+        )
 
     def time_block(self, inputs: Mapping[str, Array], calls: int) -> NDArray[np.float64]:
         """Time the whole reference, input tensor to probabilities, inside its own process.
@@ -121,11 +91,14 @@ class ReferenceBackend:
             Seconds of each call, float64 [calls].
 
         Raises:
-            SpecError, BackendError, WorkerError: As `run`.
+            SpecError: When the input is not the spec's.
+            BackendError: After `close` or a fork, or when PyTorch failed.
+            WorkerError: When the process ended.
             UsageError: When `calls` is below 1.
         """
         if calls < 1:
             raise UsageError("calls", got=str(calls), expected="at least 1", fix="pass calls=40")
+        self._check_alive()
         header, results = self._ask({"kind": "time", "calls": calls}, self._checked(inputs))
         self._facts = dict(header["facts"])
         return results["seconds"]
@@ -134,12 +107,22 @@ class ReferenceBackend:
         """Architecture, device, memory layouts, threads and torch version, as executed."""
         return dict(self._facts)
 
-    def close(self) -> None:
-        """End the process. Closing twice is allowed; in a forked child it does nothing."""
-        if os.getpid() != self._owner:
-            return
-        with self._lock:
-            self._finalizer()
+    def execution(self) -> Execution:
+        """What executes, for `edgetl.backends.registry.describe`; eager PyTorch has no layers.
+
+        Raises:
+            BackendError: After `close`.
+        """
+        self._check_alive()
+        facts = dict(self._facts)
+        return Execution(
+            backend="pytorch",
+            version=str(facts.pop("torch")),
+            device=str(facts.pop("device")),
+            threads=int(facts.pop("threads")),
+            settings=facts,
+            layers=(),
+        )
 
     def __enter__(self) -> ReferenceBackend:
         return self
@@ -152,27 +135,35 @@ class ReferenceBackend:
     ) -> None:
         self.close()
 
+    def _answer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        (x,) = inputs.values()
+        return self._ask({"kind": "run"}, x)[1]
+
+    def _release(self) -> None:
+        with self._lock:
+            self._finalizer()
+
     def _checked(self, inputs: Mapping[str, Array]) -> Array:
-        ((name, spec),) = self._input_spec.items()
-        if set(inputs) != {name}:
+        ((name, spec),) = self.input_spec.items()
+        if inputs.keys() != {name}:
             raise SpecError(
-                "inputs",
-                got=f"the names {', '.join(sorted(map(str, inputs))) or '(none)'}",
-                expected=f"'{name}'",
-                fix=f"pass {{'{name}': array}}",
+                "inputs of PyTorch reference",
+                got=f"{sorted(map(str, inputs))}",
+                expected=f"a mapping with exactly ['{name}']",
+                fix="pass {name: array} with the names of input_spec",
             )
         spec.check(inputs[name])
         return inputs[name]
 
     def _ask(self, header: Mapping[str, Any], x: Array) -> tuple[dict[str, Any], dict[str, Array]]:
-        if os.getpid() != self._owner:
-            raise _unusable("a call after fork", "load the reference after the fork")
         with self._lock:
+            # Another thread may have closed it while this one waited.
+            self._check_alive()
             if not self._finalizer.alive:
-                raise _unusable("a call after close", "load the reference again")
+                raise self._error("a call after its process ended", "a process", "load it again")
             try:
                 return self._exchange(header, x)
-            except (BackendError, SpecError):
+            except BackendError:
                 raise
             except BaseException:
                 # The answer to this request may still be on its way: nobody may read it as theirs.
@@ -182,17 +173,17 @@ class ReferenceBackend:
     def _exchange(
         self, header: Mapping[str, Any], x: Array
     ) -> tuple[dict[str, Any], dict[str, Array]]:
-        assert self._process.stdin is not None
+        assert self._worker.stdin is not None
         try:
-            write_frame(self._process.stdin, header, {"x": x})
+            write_frame(self._worker.stdin, header, {"x": x})
         except (BrokenPipeError, ValueError) as error:
             raise self._ended() from error
         return self._receive()
 
     def _receive(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        assert self._process.stdout is not None
+        assert self._worker.stdout is not None
         try:
-            frame = read_frame(self._process.stdout)
+            frame = read_frame(self._worker.stdout)
         except WorkerError as error:
             raise self._ended() from error
         if frame is None:
@@ -202,20 +193,9 @@ class ReferenceBackend:
             raise _error_from(header)
         return header, arrays
 
-    def _read_ready(self) -> None:
-        header, _ = self._receive()
-        self._facts = dict(header["facts"])
-        tensor = input_from_json(header["input"]).tensor
-        classes = int(header["classes"])
-        self._input_spec = {tensor.name: tensor}
-        self._output_spec = {
-            name: TensorSpec(name=name, dtype="float32", shape=(None, classes))
-            for name in ("probabilities", "logits")
-        }
-
     def _ended(self) -> WorkerError:
         try:
-            status = f"exit status {self._process.wait(_PATIENCE_S)}"
+            status = f"exit status {self._worker.wait(_PATIENCE_S)}"
         except subprocess.TimeoutExpired:
             status = "a broken pipe"
         return WorkerError(
@@ -226,7 +206,7 @@ class ReferenceBackend:
         )
 
     def _abandon(self) -> None:
-        self._process.kill()
+        self._worker.kill()
         self._finalizer()
 
 
@@ -277,10 +257,6 @@ def _tail(log: IO[bytes]) -> str:
     log.seek(0, os.SEEK_END)
     log.seek(max(0, log.tell() - _TAIL))
     return " / ".join(log.read().decode(errors="replace").split("\n")).strip(" /")
-
-
-def _unusable(got: str, fix: str) -> BackendError:
-    return BackendError("reference", got=got, expected="a loaded reference", fix=fix)
 
 
 def _error_from(header: Mapping[str, Any]) -> EdgetlError:

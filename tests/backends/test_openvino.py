@@ -157,7 +157,7 @@ def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(MissingExtraError, match=r"pip install 'edgetl\[openvino\]'"):
         load(variant(), files)
     assert available()["openvino"] == "not installed: pip install 'edgetl[openvino]'"
-    assert available()["ort"] is True
+    assert available()["onnxruntime"] is True
 
 
 def test_openvino_is_left_with_its_telemetry_stub(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.backends.helpers.models import conv_net, int8_net
 def variant(precision: str = "fp32", **settings: Setting) -> Variant:
     return Variant(
         id=f"ort-{precision}",
-        backend="ort",
+        backend="onnxruntime",
         precision=Precision(precision),
         files=("model.onnx",),
         settings=settings,
@@ -27,12 +27,12 @@ def files() -> dict[str, bytes]:
 
 
 class TestOrtFp32(BackendConformance):
-    name = "ort"
+    name = "onnxruntime"
     layers = {"Conv": {"f32"}, "Gemm": {"f32"}, "QLinearConv": set()}  # noqa: RUF012
 
 
 class TestOrtInt8(BackendConformance):
-    name = "ort"
+    name = "onnxruntime"
     precision = Precision.INT8
     # One step of an 8-bit activation, which the kernel and the reference may round differently.
     tolerance = 0.02
@@ -93,7 +93,7 @@ def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'edgetl\[cpu\]'"):
         load(variant(), files())
-    assert available()["ort"] == "not installed: pip install 'edgetl[cpu]'"
+    assert available()["onnxruntime"] == "not installed: pip install 'edgetl[cpu]'"
     assert available()["openvino"] is True
 
 

@@ -33,17 +33,17 @@ def test_unknown_backend_lists_the_known() -> None:
         load(variant("openvin"), {})
     with pytest.raises(UsageError, match="one of openvino, ort"):
         load(variant("cuda-something"), {})
-    assert names() == ("openvino", "ort")
+    assert names() == ("openvino", "onnxruntime")
 
 
 def test_both_are_available_here() -> None:
-    assert available() == {"openvino": True, "ort": True}
+    assert available() == {"openvino": True, "onnxruntime": True}
 
 
 def test_a_path_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     monkeypatch.chdir(tmp_path)
-    backend = load(variant("ort"), {"model.onnx": conv_net()})
+    backend = load(variant("onnxruntime"), {"model.onnx": conv_net()})
     assert isinstance(backend, Backend)
 
 
@@ -70,7 +70,7 @@ def test_what_a_runtime_cannot_load_is_said_in_its_words() -> None:
     model = onnx.load_from_string(conv_net())
     model.graph.node[4].input[1] = "nowhere"
     with pytest.raises(BackendError, match="nowhere"):
-        load(variant("ort"), {"model.onnx": model.SerializeToString()})
+        load(variant("onnxruntime"), {"model.onnx": model.SerializeToString()})
 
 
 @pytest.mark.needs_strace

@@ -35,7 +35,7 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def _variant(backend: str = "ort") -> Variant:
+def _variant(backend: str = "onnxruntime") -> Variant:
     return Variant(id="made", backend=backend, precision=Precision.FP32, files=("made.onnx",))
 
 

@@ -47,7 +47,10 @@ def content() -> BundleContent:
     )
     plain = ManifestVariant(
         variant=Variant(
-            id="ort-int8", backend="ort", precision=Precision.INT8, files=("models/int8.onnx",)
+            id="ort-int8",
+            backend="onnxruntime",
+            precision=Precision.INT8,
+            files=("models/int8.onnx",),
         )
     )
     golden = GoldenSet(

@@ -28,7 +28,7 @@ def model(request: pytest.FixtureRequest) -> bytes:
 def test_answers_as_onnx_runtime_does() -> None:
     xml, weights = openvino_from_onnx(conv_net())
     ir = Variant(id="ov", backend="openvino", precision=Precision.FP32, files=("x", "b"))
-    ort = Variant(id="ort", backend="ort", precision=Precision.FP32, files=("o",))
+    ort = Variant(id="onnxruntime", backend="onnxruntime", precision=Precision.FP32, files=("o",))
     files = {"x": xml, "b": weights, "o": conv_net()}
     given = {"image": images(64)}
     ours, theirs = (load(v, files, threads=1).run(given)["probabilities"] for v in (ir, ort))

@@ -86,7 +86,7 @@ def _content() -> BundleContent:
         classes=("no", "yes"),
         input=ImageInput(height=2, width=2),
         variants=(
-            _variant("ort-fp32", "ort", "models/net.onnx"),
+            _variant("ort-fp32", "onnxruntime", "models/net.onnx"),
             _variant("openvino-fp32", "openvino", "models/net.xml", "models/net.bin"),
         ),
         models={

@@ -19,7 +19,7 @@ from edgetl.errors import ModelError
 from edgetl.spec import Precision, Variant
 from tests.backends.helpers.models import conv_net, int8_net, root_net
 
-VARIANT = Variant(id="bad", backend="ort", precision=Precision.FP32, files=("m.onnx",))
+VARIANT = Variant(id="bad", backend="onnxruntime", precision=Precision.FP32, files=("m.onnx",))
 Change = Callable[[onnx.ModelProto], object]
 
 

@@ -103,7 +103,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> BundleContent:
     xml, weights = _ir(model, tmp_path_factory.mktemp("ir"))
     models = {"models/net.onnx": model, "models/net.xml": xml, "models/net.bin": weights}
     variants = (
-        variant("ort-fp32", "ort", "models/net.onnx", p50=2.0),
+        variant("ort-fp32", "onnxruntime", "models/net.onnx", p50=2.0),
         variant("openvino-fp32", "openvino", "models/net.xml", "models/net.bin", p50=1.0),
     )
     golden = tuple(encode_png(image) for image in images(6))
@@ -150,7 +150,7 @@ def tensor_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
             version="1",
             classes=CLASSES,
             input=TENSOR,
-            variants=(variant("ort-fp32", "ort", "models/net.onnx", p50=1.0),),
+            variants=(variant("ort-fp32", "onnxruntime", "models/net.onnx", p50=1.0),),
             models={"models/net.onnx": linear_net()},
         ),
     )

@@ -31,7 +31,7 @@ from edgetl.metrics import entropy
 from edgetl.runtime.classifier import Classifier, Prediction
 from edgetl.spec import ImageInput, TensorSpec
 
-BACKENDS = ("ort", "openvino")
+BACKENDS = ("onnxruntime", "openvino")
 
 
 def _probabilities(predictions: list[Prediction]) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_every_kind_of_input_gives_the_same_answer(
         Image.fromarray(pixels),
         Image.open(io.BytesIO(png)),
     ]
-    with Classifier.load(bundle, backend="ort", threads=1) as classifier:
+    with Classifier.load(bundle, backend="onnxruntime", threads=1) as classifier:
         singly = [classifier.predict(x) for x in kinds]
         together = classifier.predict(kinds)
         as_tuple = classifier.predict(tuple(kinds))
@@ -98,7 +98,7 @@ def test_every_kind_of_input_gives_the_same_answer(
 def test_images_of_other_sizes_and_grey_ones_are_prepared(bundle: Path) -> None:
     random = np.random.default_rng(0)
     grey = random.integers(0, 256, (30, 17), np.uint8)
-    with Classifier.load(bundle, backend="ort", threads=1) as classifier:
+    with Classifier.load(bundle, backend="onnxruntime", threads=1) as classifier:
         got = classifier.predict([grey, np.stack([grey] * 3, axis=-1)])
         fitted = to_batch([grey], classifier.manifest.input)
         want = classifier.backend.run({"image": fitted})["probabilities"]
@@ -108,7 +108,7 @@ def test_images_of_other_sizes_and_grey_ones_are_prepared(bundle: Path) -> None:
 
 def test_a_long_list_keeps_its_order(bundle: Path, pictures: np.ndarray) -> None:
     many = [pictures[at % 64] for at in range(100)]
-    with Classifier.load(bundle, backend="ort", threads=1) as classifier:
+    with Classifier.load(bundle, backend="onnxruntime", threads=1) as classifier:
         got = classifier.predict(many)
         alone = classifier.predict(pictures[99 % 64])
     assert len(got) == 100
@@ -209,7 +209,10 @@ def test_a_grey_picture_may_be_a_tensor(tensor_bundle: Path) -> None:
     ],
 )
 def test_what_is_no_input_is_refused(bundle: Path, bad: Any) -> None:
-    with Classifier.load(bundle, backend="ort", threads=1) as classifier, pytest.raises(DataError):
+    with (
+        Classifier.load(bundle, backend="onnxruntime", threads=1) as classifier,
+        pytest.raises(DataError),
+    ):
         classifier.predict(bad)
 
 
@@ -245,10 +248,10 @@ def test_a_variant_that_was_not_measured_is_the_last_choice(
 
 
 def test_auto_takes_only_what_is_here(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here: dict[str, Any] = {"ort": True, "openvino": "not installed: because"}
+    here: dict[str, Any] = {"onnxruntime": True, "openvino": "not installed: because"}
     monkeypatch.setattr(registry, "available", lambda: here)
     assert _chosen(bundle) == "ort-fp32"
-    here["ort"] = "not installed: either"
+    here["onnxruntime"] = "not installed: either"
     with pytest.raises(UnavailableError, match=r"because.*either") as caught:
         Classifier.load(bundle)
     assert caught.value.exit_code == 3
@@ -266,7 +269,7 @@ def test_nothing_that_did_not_pass_is_taken_without_its_name(
 
 def test_the_backend_asked_for_is_taken(bundle: Path) -> None:
     assert [_chosen(bundle, backend=name) for name in BACKENDS] == ["ort-fp32", "openvino-fp32"]
-    assert _chosen(bundle, backend="ort", variant="ort-fp32") == "ort-fp32"
+    assert _chosen(bundle, backend="onnxruntime", variant="ort-fp32") == "ort-fp32"
 
 
 @pytest.mark.parametrize(
@@ -274,7 +277,7 @@ def test_the_backend_asked_for_is_taken(bundle: Path) -> None:
     [
         ({"backend": "orr"}, "openvino, ort"),
         ({"variant": "none"}, "one of ort-fp32, openvino-fp32"),
-        ({"backend": "ort", "variant": "openvino-fp32"}, "leave one of the two out"),
+        ({"backend": "onnxruntime", "variant": "openvino-fp32"}, "leave one of the two out"),
         ({"threads": 0}, "at least 1"),
         ({"threads": -1}, "at least 1"),
     ],
@@ -290,7 +293,7 @@ def test_a_backend_without_a_variant_is_said(tensor_bundle: Path) -> None:
 
 
 def test_a_wrong_top_k_is_said(bundle: Path, pictures: np.ndarray) -> None:
-    with Classifier.load(bundle, backend="ort", threads=1) as classifier:
+    with Classifier.load(bundle, backend="onnxruntime", threads=1) as classifier:
         with pytest.raises(UsageError, match="top_k"):
             classifier.predict(pictures[0], top_k=0)
         assert len(classifier.predict(pictures[0], top_k=99).top) == 4
@@ -305,7 +308,7 @@ def test_a_zip_and_an_opened_bundle_are_loaded_alike(
     zipped = pack_zip(bundle, tmp_path / "b.zip")
     got = []
     for source in (bundle, str(bundle), zipped, open_bundle(bundle)):
-        with Classifier.load(source, backend="ort", threads=1) as classifier:
+        with Classifier.load(source, backend="onnxruntime", threads=1) as classifier:
             got.append(classifier.predict(pictures[0]).probabilities)
     assert all(np.array_equal(one, got[0]) for one in got)
 
@@ -401,7 +404,7 @@ def test_a_model_that_does_not_fit_the_manifest_is_refused_and_closed(
 
 
 def test_a_closed_classifier_answers_no_more(bundle: Path, pictures: np.ndarray) -> None:
-    classifier = Classifier.load(bundle, backend="ort", threads=1)
+    classifier = Classifier.load(bundle, backend="onnxruntime", threads=1)
     classifier.close()
     classifier.close()
     with pytest.raises(BackendError, match="close"):
@@ -420,7 +423,7 @@ def _child(classifier: Classifier, picture: np.ndarray, answer: Any) -> None:
 def test_a_forked_child_is_told_to_load_after_the_fork(bundle: Path, pictures: np.ndarray) -> None:
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
-    with Classifier.load(bundle, backend="ort", threads=1) as classifier:
+    with Classifier.load(bundle, backend="onnxruntime", threads=1) as classifier:
         process = context.Process(target=_child, args=(classifier, pictures[0], there))
         process.start()
         assert here.poll(30)

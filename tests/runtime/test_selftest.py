@@ -165,7 +165,7 @@ def test_a_model_that_does_not_load_does_not_hide_the_others(
 def test_a_missing_backend_is_listed_and_no_pass(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here: dict[str, Any] = {"ort": "not installed: because", "openvino": True}
+    here: dict[str, Any] = {"onnxruntime": "not installed: because", "openvino": True}
     monkeypatch.setattr(registry, "available", lambda: here)
     report = selftest(bundle, threads=1)
     assert [check.outcome for check in report.variants] == ["not here", "ok"]
@@ -177,7 +177,9 @@ def test_a_missing_backend_is_listed_and_no_pass(
 
 def test_one_variant_or_backend_can_be_asked_for(bundle: Path) -> None:
     opened = open_bundle(bundle)
-    assert [c.variant for c in selftest(opened, backend="ort", threads=1).variants] == IDS[:1]
+    assert [c.variant for c in selftest(opened, backend="onnxruntime", threads=1).variants] == IDS[
+        :1
+    ]
     assert [c.variant for c in selftest(opened, variant=IDS[1], threads=1).variants] == IDS[1:]
     for wrong in ({"backend": "none"}, {"variant": "none"}):
         with pytest.raises(UsageError):

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.pretrain import letters_weights, training_progress
+from edgetl.spec import ImageInput
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.loop import finetune
+
+
+def _default_augment(context: StageContext) -> Literal["none", "light"]:
+    return "light" if isinstance(context.input, ImageInput) else "none"
 
 
 def run(context: StageContext, out: Path) -> None:
@@ -37,7 +43,7 @@ def run(context: StageContext, out: Path) -> None:
             head_learning_rate=section.head_learning_rate,
             weight_decay=section.weight_decay,
             label_smoothing=section.label_smoothing,
-            augment=section.augment,
+            augment=section.augment or _default_augment(context),
             precision=section.precision,
             patience=section.patience,
             seed=context.config.seed,
