@@ -21,7 +21,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Precision(StrEnum):
-    """The number format that a variant computes its network in (its head stays FP32)."""
+    """The number format that a variant computes its network in; the softmax is always FP32."""
 
     FP32 = "fp32"
     BF16 = "bf16"

@@ -1,21 +1,20 @@
 """Reads the few fields of an ONNX file that decide whether a runtime may see it.
 
-The `onnx` package is not needed on a device, so this reads the protobuf encoding itself
-(protobuf.dev/programming-guides/encoding, field numbers of onnx/onnx.proto3). It is strict where
-the two readers could differ: a field that may appear once must, and its wire type must fit.
+The `onnx` package is not needed on a device, so the protobuf encoding itself is read (field
+numbers of onnx/onnx.proto3). It is strict where two readers could differ: a field that may appear
+once must, and its wire type must fit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from edgetl import protobuf
 from edgetl.errors import ModelError
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _INT64 = 7
 _EXTERNAL = 1
 
@@ -183,7 +182,7 @@ class _Message:
 
     def __init__(self, data: memoryview) -> None:
         self._fields: dict[int, list[tuple[int, int | memoryview]]] = {}
-        for number, wire, value in _fields(data):
+        for number, wire, value in protobuf.fields(data):
             self._fields.setdefault(number, []).append((wire, value))
 
     def has(self, number: int) -> bool:
@@ -192,7 +191,7 @@ class _Message:
     def every_bytes(self, number: int) -> list[memoryview]:
         found = []
         for wire, value in self._fields.get(number, ()):
-            if wire != _BYTES or not isinstance(value, memoryview):
+            if wire != protobuf.BYTES or not isinstance(value, memoryview):
                 raise ValueError(f"field {number} of the wrong kind")
             found.append(value)
         return found
@@ -211,7 +210,7 @@ class _Message:
         if len(values) > 1:
             raise ValueError(f"field {number} {len(values)} times instead of once")
         for wire, value in values:
-            if wire != _VARINT or not isinstance(value, int):
+            if wire != protobuf.VARINT or not isinstance(value, int):
                 raise ValueError(f"field {number} of the wrong kind")
             return _signed(value)
         return 0
@@ -224,45 +223,9 @@ class _Message:
                 continue
             position = 0
             while position < len(value):
-                one, position = _varint(value, position)
+                one, position = protobuf.varint(value, position)
                 values.append(_signed(one))
         return tuple(values)
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
-    position, end = 0, len(data)
-    while position < end:
-        key, position = _varint(data, position)
-        number, wire = key >> 3, key & 7
-        if number == 0:
-            raise ValueError("bytes that are not protobuf")
-        if wire == _VARINT:
-            value, position = _varint(data, position)
-            yield number, wire, value
-            continue
-        if wire == _BYTES:
-            size, position = _varint(data, position)
-        elif wire in (_FIXED32, _FIXED64):
-            size = 4 if wire == _FIXED32 else 8
-        else:
-            raise ValueError("bytes that are not protobuf")
-        if size > end - position:
-            raise ValueError("a file that ends too early")
-        yield number, wire, data[position : position + size]
-        position += size
-
-
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    result = 0
-    for shift in range(0, 70, 7):
-        if position >= len(data):
-            raise ValueError("a file that ends too early")
-        byte = data[position]
-        position += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result & 0xFFFF_FFFF_FFFF_FFFF, position
-    raise ValueError("bytes that are not protobuf")
 
 
 def _signed(value: int) -> int:

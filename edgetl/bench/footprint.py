@@ -110,7 +110,7 @@ def _failed(name: str, got: str) -> BackendError:
         f"footprint of '{name}'",
         got=got,
         expected="a process that loads the variant and answers once",
-        fix="run `edgetl doctor`, or load the variant by itself to see what is wrong",
+        fix="load the variant by itself to see what is wrong",
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,25 +57,17 @@ class StageContext:
         path = self.folder.stage(stage) / name
         return parse_json(path.read_bytes(), str(path))
 
-    @contextmanager
-    def reference(self, stage: str = "calibrate") -> Iterator[ReferenceBackend]:
-        """The PyTorch reference in its worker process."""
-        backend = ReferenceBackend(self.folder.stage(stage), threads=self.threads)
-        try:
-            yield backend
-        finally:
-            backend.close()
+    def reference(self, stage: str = "calibrate") -> ReferenceBackend:
+        """The PyTorch reference in its worker process, for a `with` block."""
+        return ReferenceBackend(self.folder.stage(stage), threads=self.threads)
 
-    @contextmanager
-    def variant(self, variant: Variant, *, files_root: Path | None = None) -> Iterator[Backend]:
-        """A candidate, loaded from the files that the compile stage made (or from `files_root`)."""
+    def variant(
+        self, variant: Variant, *, files_root: Path | None = None
+    ) -> AbstractContextManager[Backend]:
+        """A candidate loaded from what the compile stage (or `files_root`) holds, for `with`."""
         root = files_root or self.folder.stage("compile")
         files = {name: (root / name).read_bytes() for name in variant.files}
-        backend = registry.load(variant, files, threads=self.threads)
-        try:
-            yield backend
-        finally:
-            backend.close()
+        return closing(registry.load(variant, files, threads=self.threads))
 
     def predict(
         self, backend: Backend, part: SplitPart, *, what: str, output: str = "probabilities"

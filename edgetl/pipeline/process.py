@@ -32,6 +32,10 @@ _ENVIRONMENT = {
 }
 
 
+# Stages that measure: there PyTorch runs as it ships.
+_MEASURING = ("bench",)
+
+
 def run_in_process(
     stage: str, key: str, config: ReleaseConfig, folder: RunFolder, listen: Listener
 ) -> None:
@@ -50,7 +54,7 @@ def run_in_process(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=os.environ | _ENVIRONMENT,
+            env=_environment(stage),
             # Its own session: an interrupt from the terminal reaches it once, through the parent.
             start_new_session=True,
         )
@@ -88,6 +92,16 @@ def error_from_json(value: dict[str, str]) -> EdgetlError:
     """The inverse of `error_to_json`."""
     kind: type[EdgetlError] = getattr(errors, value["class"])
     return kind(value["subject"], got=value["got"], expected=value["expected"], fix=value["fix"])
+
+
+def _environment(stage: str) -> dict[str, str]:
+    """The stage's environment; what the user set about OpenMP stays."""
+    environment = os.environ | _ENVIRONMENT
+    if stage not in _MEASURING and "OMP_WAIT_POLICY" not in environment:
+        # Where cores are shared, threads that spin at barriers keep the last one from its core:
+        # a training step can take 30 times as long (docs/decisions.md).
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+    return environment
 
 
 def _send(stream: IO[bytes], job: dict[str, Any]) -> None:

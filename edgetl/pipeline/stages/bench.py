@@ -83,7 +83,9 @@ def _latency(
             control=REFERENCE,
             enough=precise_to(REFERENCE),
             progress=lambda done: context.reporter.progress(
-                "interleaved rounds", done, max(done, section.rounds)
+                "interleaved rounds, until the ratios are known closely",
+                done,
+                max(done, section.rounds),
             ),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,5 @@ def _answers(
     variant = candidate.variant()
     contents = openvino_from_onnx(model) if candidate.backend == "openvino" else (model,)
     files = dict(zip(variant.files, contents, strict=True))
-    backend = registry.load(variant, files, threads=context.threads)
-    try:
+    with closing(registry.load(variant, files, threads=context.threads)) as backend:
         return context.predict(backend, part, what=f"{candidate.id} on {split}")
-    finally:
-        backend.close()
