@@ -55,7 +55,10 @@ def main() -> None:
         for name, weights in (("letters", str(letters)), ("scratch", "none")):
             began = time.monotonic()
             row[name] = _accuracy(options, dataset, side, weights, seed)
-            print(f"seed {seed} {name}: top-1 {row[name]:.4f}, {time.monotonic() - began:.0f} s")
+            print(
+                f"seed {seed} {name}: top-1 {row[name]:.4f}, {time.monotonic() - began:.0f} s",
+                flush=True,
+            )
         rows.append(row)
     differences = np.array([row["letters"] - row["scratch"] for row in rows])
     low, high = paired_t_bounds(differences, confidence=0.95)

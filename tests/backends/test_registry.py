@@ -29,9 +29,11 @@ def test_importing_it_imports_no_runtime(tmp_path: Path) -> None:
 
 
 def test_unknown_backend_lists_the_known() -> None:
-    with pytest.raises(UsageError, match="one of openvino, ort; to fix: did you mean 'openvino'"):
+    with pytest.raises(
+        UsageError, match="one of openvino, onnxruntime; to fix: did you mean 'openvino'"
+    ):
         load(variant("openvin"), {})
-    with pytest.raises(UsageError, match="one of openvino, ort"):
+    with pytest.raises(UsageError, match="one of openvino, onnxruntime"):
         load(variant("cuda-something"), {})
     assert names() == ("openvino", "onnxruntime")
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -113,38 +112,29 @@ def test_a_changed_stage_file_is_made_again(tiny_release, tmp_path: Path) -> Non
     assert outputs(run) == outputs(tiny_release.folder)
 
 
-def start(config: Path, out: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "edgetl", "release", str(config), "--out", str(out)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-
-
-def wait_for_stage(process: subprocess.Popen[str], run: Path, stage: str) -> None:
-    """Wait until the stage's process has begun to write."""
-    while not (run / "logs" / f"{stage}.log").exists():
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-
-
-def resume_after(stage: str, how: signal.Signals, tiny_release, run: Path) -> subprocess.Popen[str]:
-    """Run from scratch of the stage's predecessors, stop in the stage, and finish."""
+def stopped_in(
+    stage: str, how: signal.Signals, tiny_release, run: Path
+) -> subprocess.CompletedProcess[str]:
+    """Take over the stages before one, start the release, stop it in that stage."""
     names = [one.name for one in STAGES]
     run.mkdir()
     for name in names[: names.index(stage)]:
         shutil.copytree(tiny_release.folder / name, run / name)
     (run / ".lock").touch()
-    process = start(tiny_release.config, run)
-    wait_for_stage(process, run, stage)
-    if how is signal.SIGKILL:
-        process.kill()
-    else:
-        process.send_signal(how)
-    process.wait(10)
-    return process
+    command = [sys.executable, "-m", "edgetl", "release"]
+    said = run.with_suffix(".stderr")
+    with said.open("w") as stderr:
+        process = subprocess.Popen(
+            [*command, str(tiny_release.config), "--out", str(run)],
+            stderr=stderr,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    while not (run / "logs" / f"{stage}.log").exists():
+        assert process.poll() is None, said.read_text()
+    process.send_signal(how)
+    code = process.wait(20)
+    return subprocess.CompletedProcess(command, code, stderr=said.read_text())
 
 
 @pytest.mark.parametrize("stage", ["finetune", "quantize"])
@@ -152,7 +142,7 @@ def test_killed_and_run_again_it_gives_the_same_hashes(
     tiny_release, tmp_path: Path, stage: str
 ) -> None:
     run = tmp_path / "run"
-    resume_after(stage, signal.SIGKILL, tiny_release, run)
+    stopped_in(stage, signal.SIGKILL, tiny_release, run)
     assert not (run / stage / RECORD).exists()
     release(tiny_release.config, out=run, until=stage)
     assert outputs(run, (stage,)) == outputs(tiny_release.folder, (stage,))
@@ -165,7 +155,7 @@ def test_killed_at_any_stage_it_resumes_to_the_same_verdict(
     tiny_release, tmp_path: Path, stage: str
 ) -> None:
     run = tmp_path / "run"
-    resume_after(stage, signal.SIGKILL, tiny_release, run)
+    stopped_in(stage, signal.SIGKILL, tiny_release, run)
     result = release(tiny_release.config, out=run)
     assert result.verdict == "PASS"
     assert outputs(run) == outputs(tiny_release.folder)
@@ -176,9 +166,9 @@ def test_an_interrupt_ends_in_time_and_leaves_nothing_half_written(
     tiny_release, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    process = resume_after("export", signal.SIGINT, tiny_release, run)
+    process = stopped_in("export", signal.SIGINT, tiny_release, run)
     assert process.returncode == 130
-    assert process.stderr is not None and "interrupted" in process.stderr.read()
+    assert "interrupted" in process.stderr
     assert not (run / "export").exists()
     assert not list(run.glob(".export.*"))
 

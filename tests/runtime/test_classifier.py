@@ -275,7 +275,7 @@ def test_the_backend_asked_for_is_taken(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "orr"}, "openvino, ort"),
+        ({"backend": "onnxrumtime"}, "openvino, onnxruntime"),
         ({"variant": "none"}, "one of ort-fp32, openvino-fp32"),
         ({"backend": "onnxruntime", "variant": "openvino-fp32"}, "leave one of the two out"),
         ({"threads": 0}, "at least 1"),
