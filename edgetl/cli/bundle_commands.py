@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetl.cli.arguments import check_file, check_outputs, write_result
+from edgetl.cli.messages import print_error
 from edgetl.errors import BundleError, UsageError
 
 
@@ -103,8 +104,6 @@ def selftest_command(options: argparse.Namespace) -> int:
         )
     except BundleError as error:
         # For this command a bundle that is not right is an answer, not bad usage.
-        from edgetl.cli.main import print_error
-
         print_error(error)
         return 1
     write_result(options, report.to_json())

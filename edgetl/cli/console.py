@@ -157,7 +157,7 @@ def _next_steps(result: ReleaseResult, stage: str) -> list[str]:
     gate = result.folder / "gate"
     lines = [f"judged   {gate / 'verdict.md'} (also .json, .xml)"]
     if result.verdict == "INCONCLUSIVE":
-        lines.append("next     label more images: the verdict says how many would decide it")
+        lines += [f"open     {sentence}" for sentence in result.open_gates]
     elif result.verdict == "FAIL":
         lines.append("next     read the verdict: it names the gate, the figure and the limit")
     elif result.bundle is not None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from edgetl.cli.messages import print_error
 from edgetl.cli.parser import make_parser
 from edgetl.errors import EdgetlError, UsageError
 
@@ -45,17 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         )
         return UsageError.exit_code
-
-
-def print_error(error: EdgetlError) -> None:
-    """Print an error's four parts to standard error."""
-    print(
-        f"edgetl: {error.subject}\n"
-        f"  got       {error.got}\n"
-        f"  expected  {error.expected}\n"
-        f"  to fix    {error.fix}",
-        file=sys.stderr,
-    )
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def _run_and_write(options: argparse.Namespace, stage: str) -> int:
             "verdict": result.verdict,
             "folder": str(result.folder),
             "bundle": None if result.bundle is None else str(result.bundle),
+            "open_gates": list(result.open_gates),
             "rows": [asdict(row) for row in result.rows],
         },
     )

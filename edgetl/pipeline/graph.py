@@ -67,21 +67,21 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="bench",
         needs=("data", "calibrate", "compile"),
-        sections=("bench", "seed", "threads", "gate.policy.objective"),
+        sections=("bench", "compile", "seed", "threads", "gate.policy.objective"),
         packages=("torch", "onnxruntime", "openvino"),
         on_this_machine=True,
     ),
     Stage(
         name="gate",
         needs=("data", "calibrate", "quantize", "compile", "bench"),
-        sections=("name", "gate", "threads"),
+        sections=("name", "gate", "compile", "quantize", "seed", "threads"),
         packages=("torch", "onnxruntime", "openvino", "scipy"),
         on_this_machine=True,
     ),
     Stage(
         name="bundle",
         needs=("data", "calibrate", "quantize", "compile", "bench", "gate"),
-        sections=("name", "version", "bundle", "input", "threads", "gate.policy.objective"),
+        sections=("name", "version", "bundle", "input", "seed", "threads", "gate.policy.objective"),
         packages=("onnxruntime", "openvino"),
     ),
 )

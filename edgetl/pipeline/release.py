@@ -7,8 +7,10 @@ no stage's memory or threads reach the next, and the caller never imports torch.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgetl.errors import ConfigError
 from edgetl.files import parse_json
@@ -31,12 +33,15 @@ class ReleaseResult:
         verdict: PASS, FAIL or INCONCLUSIVE; None when the stages asked for end before the gate.
         bundle: The bundle's folder; None unless the verdict is PASS and the bundle was made.
         rows: The reference and every candidate, for the closing table.
+        open_gates: What was not decided: a sentence a gate, with the number of further images
+            (or rounds of measurement) that would decide it with 80 % power.
     """
 
     folder: Path
     verdict: str | None
     bundle: Path | None
     rows: tuple[Row, ...]
+    open_gates: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -72,7 +77,7 @@ def release(
     stages = _stages_until(until)
     with folder.locked():
         for stage in stages:
-            if stage.name == "bundle" and _verdict(folder) != "PASS":
+            if stage.name == "bundle" and _verdict(folder)["verdict"] != "PASS":
                 break
             _run_stage(stage, config, folder, listen)
     return _result(config, folder, until)
@@ -99,14 +104,29 @@ def _run_stage(stage: Stage, config: ReleaseConfig, folder: RunFolder, listen: L
     listen(Event(stage=stage.name, kind="done", seconds=time.monotonic() - began))
 
 
-def _verdict(folder: RunFolder) -> str:
+def _verdict(folder: RunFolder) -> dict[str, Any]:
     path = folder.stage("gate") / "verdict.json"
-    return str(parse_json(path.read_bytes(), str(path))["verdict"])
+    document: dict[str, Any] = parse_json(path.read_bytes(), str(path))
+    return document
+
+
+def _open_gates(document: dict[str, Any]) -> Iterator[str]:
+    for variant in document["variants"]:
+        for gate in variant["gates"]:
+            if gate["verdict"] == "INCONCLUSIVE":
+                what = "rounds of measurement" if gate["name"] == "latency" else "labelled images"
+                more = gate["more_samples"]
+                yield f"{variant['id']} {gate['name']}: " + (
+                    f"{more} more {what} would decide it (80 % power)"
+                    if more is not None
+                    else f"no number of {what} would decide it: the harm seen is at its limit"
+                )
 
 
 def _result(config: ReleaseConfig, folder: RunFolder, until: str) -> ReleaseResult:
     judged = until in ("gate", "bundle")
-    verdict = _verdict(folder) if judged else None
+    document = _verdict(folder) if judged else None
+    verdict = None if document is None else str(document["verdict"])
     bundle = folder.stage("bundle") / f"{config.name}-{config.version}.edgetl"
     made = until == "bundle" and verdict == "PASS"
     return ReleaseResult(
@@ -114,4 +134,5 @@ def _result(config: ReleaseConfig, folder: RunFolder, until: str) -> ReleaseResu
         verdict=verdict,
         bundle=bundle if made else None,
         rows=summary_rows(folder) if judged else (),
+        open_gates=tuple(_open_gates(document)) if document else (),
     )

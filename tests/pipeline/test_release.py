@@ -183,3 +183,17 @@ def test_only_a_run_folder_is_written_into(tiny_config: Path, tmp_path: Path) ->
 def test_an_unknown_stage_is_refused(tiny_config: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exprot"):
         release(tiny_config, out=tmp_path / "run", until="exprot")
+
+
+def test_an_open_verdict_says_how_many_more_images_would_decide_it(
+    tiny_release, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_release.folder, run)
+    config = tmp_path / "narrow.toml"
+    # A fifth of a point cannot be shown with 797 images, however well the two agree.
+    config.write_text(tiny_release.config.read_text() + "max_accuracy_drop = 0.002\n")
+    result = release(config, out=run)
+    assert result.verdict == "INCONCLUSIVE" and result.exit_code == 4
+    assert result.bundle is None
+    assert any("top1_drop" in line and "more labelled images" in line for line in result.open_gates)

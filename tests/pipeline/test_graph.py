@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgetl.errors import UsageError
+from edgetl.gate.toml_table import build
+from edgetl.pipeline.config import ReleaseConfig, load_config
+from edgetl.pipeline.graph import COMMANDS, STAGES, current_key
+from edgetl.pipeline.run_folder import RunFolder
+
+KEYS = dict[str, str]
+
+
+def finished(config: ReleaseConfig, root: Path) -> RunFolder:
+    """A run whose stages each made one file."""
+    folder = RunFolder(root)
+    for stage in STAGES:
+        made = folder.stage(stage.name)
+        made.mkdir(parents=True)
+        (made / "made").write_text(stage.name)
+        folder.write_record(made, key="k", inputs={}, seconds=0.0)
+    return folder
+
+
+def keys(config: ReleaseConfig, folder: RunFolder) -> KEYS:
+    return {stage.name: current_key(stage, config, folder) for stage in STAGES}
+
+
+def changed(config: ReleaseConfig, section: str, **values: object) -> ReleaseConfig:
+    table = config.to_table()
+    part = table
+    for name in section.split("."):
+        part = part[name]
+    part.update(values)
+    return build(ReleaseConfig, table, "changed")
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "first"),
+    [
+        ("data", {"seed": 1}, {"data"}),
+        ("finetune", {"epochs": 11}, {"finetune"}),
+        ("export", {"opset": 21}, {"export"}),
+        ("quantize", {"ptq_samples": 10}, {"quantize"}),
+        ("compile", {"variants": ["ort-fp32"]}, {"quantize", "compile", "gate"}),
+        ("bench", {"calls": 10}, {"bench"}),
+        ("gate.policy", {"max_flip_rate": 0.01}, {"gate"}),
+        ("bundle", {"golden": "none"}, {"bundle"}),
+    ],
+)
+def test_a_change_reaches_the_stages_that_read_it_and_no_others(
+    tiny_config: Path, tmp_path: Path, section: str, values: dict[str, object], first: set[str]
+) -> None:
+    config = load_config(tiny_config)
+    folder = finished(config, tmp_path)
+    before, after = keys(config, folder), keys(changed(config, section, **values), folder)
+    assert {name for name in before if before[name] != after[name]} >= first
+    untouched = {"data", "finetune", "calibrate", "export"} - first
+    if section not in ("data", "finetune", "export"):
+        assert all(before[name] == after[name] for name in untouched)
+
+
+def test_a_stage_depends_on_what_the_ones_before_it_made(tiny_config: Path, tmp_path: Path) -> None:
+    config = load_config(tiny_config)
+    folder = finished(config, tmp_path)
+    before = keys(config, folder)
+    made = folder.stage("export")
+    (made / "made").write_text("another model")
+    folder.write_record(made, key="k", inputs={}, seconds=0.0)
+    after = keys(config, folder)
+    needing = {stage.name for stage in STAGES if "export" in stage.needs}
+    assert {name for name in before if before[name] != after[name]} == needing
+
+
+def test_the_datas_own_files_are_part_of_the_key(tiny_config: Path, tmp_path: Path) -> None:
+    source = tmp_path / "idx"
+    source.mkdir()
+    config = changed(load_config(tiny_config), "data", source=f"idx:{source}")
+    folder = finished(config, tmp_path / "run")
+    (source / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(np.arange(9).tobytes()))
+    before = keys(config, folder)["data"]
+    (source / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(np.arange(8).tobytes()))
+    assert keys(config, folder)["data"] != before
+
+
+def test_a_stage_before_those_it_needs_names_the_command(tiny_config: Path, tmp_path: Path) -> None:
+    config = load_config(tiny_config)
+    export = next(stage for stage in STAGES if stage.name == "export")
+    with pytest.raises(UsageError, match="edgetl"):
+        current_key(export, config, RunFolder(tmp_path))
+
+
+def test_stages_come_after_the_stages_they_need() -> None:
+    seen: set[str] = set()
+    for stage in STAGES:
+        assert set(stage.needs) <= seen
+        seen.add(stage.name)
+    assert set(COMMANDS) == seen - {"data"}
