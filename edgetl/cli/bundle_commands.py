@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgetl.cli.arguments import check_file, check_outputs, write_result
-from edgetl.cli.messages import print_error
+from edgetl.cli.messages import print_error, print_problem
 from edgetl.errors import BundleError, UsageError
+
+if TYPE_CHECKING:
+    from edgetl.runtime.selftest import SelftestReport
 
 
 def predict_command(options: argparse.Namespace) -> int:
     """Classify each input and print its likeliest classes."""
     from edgetl.runtime.classifier import Classifier
 
-    _check_bundle(options)
+    _check_bundle(options, inputs=options.inputs)
     for path in options.inputs:
         check_file(path, "an image, or a .npy file for a tensor classifier")
+    inputs = [_read_input(path) for path in options.inputs]
     with Classifier.load(
         options.bundle,
         backend=options.backend,
         variant=options.variant,
         threads=options.threads,
     ) as classifier:
-        predictions = classifier.predict(
-            [_read_input(path) for path in options.inputs], top_k=options.top_k
-        )
+        predictions = classifier.predict(inputs, top_k=options.top_k)
         variant = classifier.variant.id
     write_result(
         options,
@@ -47,7 +50,7 @@ def predict_command(options: argparse.Namespace) -> int:
             ],
         },
     )
-    if not options.quiet and str(options.json) != "-":
+    if _prints_results(options):
         for path, one in zip(options.inputs, predictions, strict=True):
             others = "  ".join(f"{label} {p:.4f}" for label, p in one.top)
             print(f"{path}: {one.label}  ({others}; entropy {one.entropy:.3f} nats; {variant})")
@@ -55,16 +58,11 @@ def predict_command(options: argparse.Namespace) -> int:
 
 
 def _read_input(path: Path) -> Any:
-    if path.suffix != ".npy":
+    if path.suffix.lower() != ".npy":
         return path
-    import numpy as np
+    from edgetl.cli.tensor_file import read_tensor
 
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise UsageError(
-            str(path), got=str(error), expected="a .npy file without objects", fix="np.save it anew"
-        ) from error
+    return read_tensor(path)
 
 
 def verify_command(options: argparse.Namespace) -> int:
@@ -82,11 +80,10 @@ def verify_command(options: argparse.Namespace) -> int:
             "problems": [str(problem) for problem in problems],
         },
     )
-    if str(options.json) != "-":
-        for problem in problems:
-            print(f"not right: {problem}")
-        if not problems and not options.quiet:
-            print(f"{options.bundle}: every byte is what the manifest says")
+    for problem in problems:
+        print_problem(f"not right: {problem}", as_error=not _prints_results(options))
+    if not problems and _prints_results(options):
+        print(f"{options.bundle}: every byte is what the manifest says")
     return 1 if problems else 0
 
 
@@ -105,12 +102,37 @@ def selftest_command(options: argparse.Namespace) -> int:
     except BundleError as error:
         # For this command a bundle that is not right is an answer, not bad usage.
         print_error(error)
+        write_result(options, _broken(options.bundle, error))
         return 1
-    write_result(options, report.to_json())
-    if not options.quiet and str(options.json) != "-":
+    write_result(options, report.to_json() | {"ok": report.ok, "problems": _wrong(report)})
+    if _prints_results(options):
         for line in report.lines():
             print(line)
-    return 0 if report.ok else 1
+    else:
+        for problem in _wrong(report):
+            print_problem(f"not right: {problem}", as_error=True)
+    return report.exit_code
+
+
+def _broken(bundle: Path, error: BundleError) -> dict[str, Any]:
+    from edgetl.bundle import verify_bundle
+
+    # The error is about the first problem; a machine is told all of them.
+    problems = [str(problem) for problem in verify_bundle(bundle)] or [str(error)]
+    return {
+        "schema": "edgetl.selftest/1",
+        "bundle": str(bundle),
+        "outcome": "not ok",
+        "variants": [],
+        "ok": False,
+        "problems": problems,
+    }
+
+
+def _wrong(report: SelftestReport) -> list[str]:
+    return [
+        f"{check.variant}: {check.note}" for check in report.variants if check.outcome == "not ok"
+    ]
 
 
 def inspect_command(options: argparse.Namespace) -> int:
@@ -120,7 +142,7 @@ def inspect_command(options: argparse.Namespace) -> int:
     _check_bundle(options)
     facts = describe_bundle(open_bundle(options.bundle))
     write_result(options, facts)
-    if not options.quiet and str(options.json) != "-":
+    if _prints_results(options):
         _print_facts(_shortened(facts), indent="")
     return 0
 
@@ -152,7 +174,11 @@ def _print_facts(facts: dict[str, Any], indent: str) -> None:
             print(f"{indent}{key:<14} {shown}")
 
 
-def _check_bundle(options: argparse.Namespace) -> None:
+def _prints_results(options: argparse.Namespace) -> bool:
+    return not options.quiet and str(options.json) != "-"
+
+
+def _check_bundle(options: argparse.Namespace, inputs: Sequence[Path] = ()) -> None:
     if not options.bundle.exists():
         raise UsageError(
             str(options.bundle),
@@ -160,4 +186,4 @@ def _check_bundle(options: argparse.Namespace) -> None:
             expected="a bundle: a .edgetl folder or zip",
             fix="correct the path, or make one with `edgetl release CONFIG`",
         )
-    check_outputs(options, "json", inside=options.bundle)
+    check_outputs(options, "json", inputs=[options.bundle, *inputs], inside=options.bundle)

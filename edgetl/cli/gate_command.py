@@ -26,7 +26,8 @@ def gate_command(options: argparse.Namespace) -> int:
             expected="one of the two",
             fix="edgetl gate CONFIG, or edgetl gate --predictions REF.npz CAND.npz",
         )
-    check_outputs(options, "json", "junit", "markdown")
+    inputs = [options.config, *(options.predictions or ()), options.policy, options.bench]
+    check_outputs(options, "json", "junit", "markdown", inputs=inputs)
     if options.config is not None:
         return _gate_release(options)
     return _gate_predictions(options)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
-from edgetl.cli.messages import print_error
+from edgetl.cli.messages import fault, print_error
 from edgetl.cli.parser import make_parser
 from edgetl.errors import EdgetlError, UsageError
 
@@ -46,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         )
         return UsageError.exit_code
+    except Exception as error:
+        # Raised on, it would make Python exit with 1, which means FAIL.
+        if os.environ.get("EDGETL_TRACEBACK") == "1":
+            traceback.print_exc()
+        print_error(fault(error))
+        return EdgetlError.exit_code
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgetl.cli import bundle_commands, gate_command, release_commands
-from edgetl.cli.arguments import add_common, positive_int
+from edgetl.cli.arguments import add_common, positive_int, thread_count
 from edgetl.errors import UsageError
 from edgetl.version import __version__
 
@@ -20,7 +20,7 @@ _EPILOG = """\
 exit codes:
   0    done; for gate and release: PASS
   1    gate, release: FAIL; verify, selftest: this bundle or this device is not right
-  2    bad usage or bad input: one message, nothing written
+  2    bad usage or bad input, or a fault of edgetl: one message, nothing written
   3    a backend or device that was asked for is not here
   4    gate, release: INCONCLUSIVE, with how many more labelled samples would decide it
   130  interrupted, nothing half-written
@@ -172,8 +172,12 @@ def _add_gate(commands: Any) -> None:
         "--bench", type=Path, metavar="FILE", help="a stored edgetl.bench/1 for the latency gate"
     )
     parser.add_argument("--variant", metavar="ID", help="the candidate's id in the bench file")
-    parser.add_argument("--junit", type=Path, metavar="FILE", help="write the gates as JUnit XML")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a Markdown summary")
+    parser.add_argument(
+        "--junit", type=Path, metavar="FILE", help="write the gates as JUnit XML (a file, never -)"
+    )
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write a Markdown summary (a file, never -)"
+    )
     add_common(parser)
 
 
@@ -187,7 +191,10 @@ def _add_choice(parser: Parser) -> None:
     )
     parser.add_argument("--variant", metavar="ID", help="one variant of the bundle by its id")
     parser.add_argument(
-        "--threads", type=positive_int, metavar="N", help="threads to compute with (all cores)"
+        "--threads",
+        type=thread_count,
+        metavar="N",
+        help="threads to compute with, 1 to 1024 (all cores)",
     )
 
 

@@ -24,7 +24,7 @@ def stage_command(options: argparse.Namespace) -> int:
 
 
 def _run_and_write(options: argparse.Namespace, stage: str) -> int:
-    check_outputs(options, "json")
+    check_outputs(options, "json", inputs=[options.config])
     result = run_until(options, stage)
     write_result(
         options,
