@@ -1,6 +1,6 @@
 """Recompute every bound of a verdict from the stored predictions and latency samples.
 
-    python benchmarks/check_verdict.py RUN/verdict.json [FOLDER]
+    python benchmarks/check_verdict.py RUN/gate/verdict.json [FOLDER]
 
 A second opinion that shares no code with edgetl: numpy, scipy and statsmodels only. Tango's limits
 are found as roots of the score equation, in which the constrained likelihood is maximised by

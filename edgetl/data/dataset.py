@@ -46,7 +46,6 @@ class Dataset:
 
     def __post_init__(self) -> None:
         check_images(self.images, self.name)
-        check_classes(self.classes, self.name)
         count = len(self.images)
         if self.labels.shape != (count,) or self.labels.dtype != np.int64:
             raise DataError(
@@ -55,13 +54,8 @@ class Dataset:
                 expected=f"int64 ({count},), one label an image",
                 fix="give one integer label for each image",
             )
-        if count and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
-            raise DataError(
-                f"labels of {self.name}",
-                got=f"{self.labels.min()} to {self.labels.max()}",
-                expected=f"0 to {len(self.classes) - 1}, for {len(self.classes)} classes",
-                fix="name every class, in the order of the labels",
-            )
+        _check_names(self.classes, self.labels, self.name)
+        check_classes(self.classes, self.name)
         for what in (self.ids, self.given_split):
             if what is not None and len(what) != count:
                 raise DataError(
@@ -136,7 +130,7 @@ def check_classes(classes: tuple[str, ...], name: str) -> None:
     if len(classes) < 2:
         raise DataError(
             f"dataset {name}",
-            got=f"{len(classes)} class" + ("" if len(classes) == 1 else "es"),
+            got=_count(len(classes), "class", "classes"),
             expected="at least two classes",
             fix="a classifier needs something to tell apart: add images of another class",
         )
@@ -158,6 +152,31 @@ def check_classes(classes: tuple[str, ...], name: str) -> None:
                 fix="rename one of them, or merge the two classes",
             )
         seen[folded] = label
+
+
+def _check_names(classes: tuple[str, ...], labels: NDArray[np.int64], name: str) -> None:
+    # Before the names themselves: one name for two labels is no dataset of one class.
+    if not len(labels):
+        return
+    if labels.min() < 0:
+        raise DataError(
+            f"labels of {name}",
+            got=f"{labels.min()} to {labels.max()}",
+            expected=f"0 to {len(classes) - 1}, for {_count(len(classes), 'class', 'classes')}",
+            fix="number the classes from 0",
+        )
+    known = int(labels.max()) + 1
+    if known > len(classes):
+        raise DataError(
+            f"class names of {name}",
+            got=f"{_count(len(classes), 'name', 'names')} for {_count(known, 'label', 'labels')}",
+            expected=f"a name for each label, 0 to {known - 1}",
+            fix="name every class, in the order of the labels",
+        )
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def check_every_class(dataset: Dataset) -> Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,15 +146,20 @@ class SplitStore:
             )
         return self._read(name)
 
-    def open_test(self, *, stage: str, winners: Sequence[str]) -> SplitPart:
+    def open_test(
+        self, *, stage: str, winners: Mapping[str, str], reference: str, policy: str
+    ) -> SplitPart:
         """Read the test split for the verdict on the winners, and record the opening.
 
-        The record is on disk before an image is given out. The same winners on the same test
-        images are no new opening, so that a gate that was interrupted can run again.
+        The record is on disk before an image is given out. The same models under the same
+        policy on the same test images are no new opening, so that a gate that was interrupted can
+        run again; anything else is one.
 
         Args:
             stage: Who asks; only ``"gate"`` may.
-            winners: The ids of the variants that will be judged.
+            winners: Id of each variant that will be judged -> SHA-256 of its model files.
+            reference: SHA-256 of the reference that they are judged against.
+            policy: SHA-256 of the limits that they are judged by.
 
         Raises:
             GateError: For another stage, or without winners.
@@ -168,7 +173,12 @@ class SplitStore:
                 fix="choose on val first; the test split is for the verdict",
             )
         part = self._read("test")
-        opening = {"test": self.hashes["test"], "winners": sorted(set(winners))}
+        opening = {
+            "test": self.hashes["test"],
+            "winners": dict(winners),
+            "reference": reference,
+            "policy": policy,
+        }
         openings = self._recorded()
         if opening not in openings:
             write_json(
@@ -177,7 +187,7 @@ class SplitStore:
         return part
 
     def test_openings(self) -> int:
-        """How many times the test split was opened for other winners than before."""
+        """How many times the test split was opened for other models or another policy."""
         return len(self._recorded())
 
     def check_disjoint(self) -> None:

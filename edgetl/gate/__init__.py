@@ -6,6 +6,7 @@ from edgetl.gate.judge import judge
 from edgetl.gate.policy import Objective, Policy, load_policy
 from edgetl.gate.predictions import Predictions
 from edgetl.gate.verdict import (
+    ComparedVariant,
     GateResult,
     JudgedData,
     JudgedVariant,
@@ -14,6 +15,7 @@ from edgetl.gate.verdict import (
 )
 
 __all__ = [
+    "ComparedVariant",
     "GateResult",
     "JudgedData",
     "JudgedVariant",

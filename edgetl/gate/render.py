@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from edgetl.gate.verdict import (
     EXIT_CODES,
     LATENCY,
+    ComparedVariant,
     GateResult,
     JudgedVariant,
     Outcome,
@@ -35,7 +36,7 @@ def exit_code(verdict: Outcome) -> int:
 
 def to_json(release: ReleaseVerdict) -> dict[str, Any]:
     """The document `edgetl.verdict/1`, docs/schemas/verdict-1.json, with every default in it."""
-    return {
+    document: dict[str, Any] = {
         "schema": SCHEMA,
         "verdict": release.verdict,
         "policy": release.policy.to_json(),
@@ -50,11 +51,15 @@ def to_json(release: ReleaseVerdict) -> dict[str, Any]:
         },
         "variants": [_variant(variant) for variant in release.variants],
     }
+    if release.selection:
+        document["selection"] = [asdict(entry) for entry in release.selection]
+    return document
 
 
 def to_junit(release: ReleaseVerdict) -> bytes:
     """JUnit XML in UTF-8: a suite per variant, a case per gate.
 
+    A required backend without a variant to judge is a failed case of the suite ``selection``.
     FAIL is a failure (the harm is shown), INCONCLUSIVE an error (the check could not be
     completed), NOT JUDGED is skipped.
     """
@@ -77,6 +82,23 @@ def to_junit(release: ReleaseVerdict) -> bytes:
             tag = {"FAIL": "failure", "INCONCLUSIVE": "error", "NOT JUDGED": "skipped"}
             if gate.verdict in tag:
                 ElementTree.SubElement(case, tag[gate.verdict], message=_sentence(gate))
+    if missing := release.without_variant:
+        count = str(len(missing))
+        suite = ElementTree.SubElement(
+            root,
+            "testsuite",
+            name="selection",
+            tests=count,
+            failures=count,
+            errors="0",
+            skipped="0",
+        )
+        for backend in missing:
+            case = ElementTree.SubElement(
+                suite, "testcase", classname="selection", name=_xml(backend)
+            )
+            message = _xml(_nothing_to_judge(release, backend))
+            ElementTree.SubElement(case, "failure", message=message)
     ElementTree.indent(root)
     document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
@@ -90,6 +112,9 @@ def to_markdown(release: ReleaseVerdict) -> str:
         "",
         f"{data.n} images of {_cell(data.name)}, split {_cell(data.split)}.",
     ]
+    if missing := release.without_variant:
+        lines.append("")
+        lines += [f"- {_cell(_nothing_to_judge(release, backend))}." for backend in missing]
     for variant in release.variants:
         verdict = variant.verdict
         lines += [
@@ -115,7 +140,7 @@ def to_markdown(release: ReleaseVerdict) -> str:
         remarks += [f"Note: {_cell(note)}." for note in verdict.notes]
         if remarks:
             lines += ["", *(f"- {remark}" for remark in remarks)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_selection(release)]) + "\n"
 
 
 def _variant(variant: JudgedVariant) -> dict[str, Any]:
@@ -130,6 +155,36 @@ def _variant(variant: JudgedVariant) -> dict[str, Any]:
         "metrics": {side: dict(values) for side, values in variant.verdict.metrics.items()},
         "notes": list(variant.verdict.notes),
     }
+
+
+def _selection(release: ReleaseVerdict) -> list[str]:
+    """The table of the candidates; every figure is of the split that they competed on."""
+    if not release.selection:
+        return []
+    split = _cell(release.selection[0].split)
+    return [
+        "",
+        f"## Candidates on {split}",
+        "",
+        "| candidate | backend | p50 ms | top1 | nll | ece | chosen | reason |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
+        *(_compared(entry) for entry in release.selection),
+    ]
+
+
+def _compared(entry: ComparedVariant) -> str:
+    figures = " | ".join(f"{entry.metrics[name]:.4f}" for name in ("top1", "nll", "ece"))
+    return (
+        f"| {_cell(entry.id)} | {_cell(entry.backend)} | {entry.p50_ms:.3f} | {figures} | "
+        f"{'yes' if entry.chosen else 'no'} | {_cell(entry.reason)} |"
+    )
+
+
+def _nothing_to_judge(release: ReleaseVerdict, backend: str) -> str:
+    reasons = [
+        f"{entry.id}: {entry.reason}" for entry in release.selection if entry.backend == backend
+    ]
+    return f"{backend}: no candidate to judge" + (f" ({'; '.join(reasons)})" if reasons else "")
 
 
 def _row(gate: GateResult) -> str:

@@ -6,7 +6,7 @@ most of the time. So candidates compete on val, and only the winners are judged 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from edgetl.bench.compare import ratio
@@ -69,7 +69,8 @@ class Selection:
     """The outcome of the choice.
 
     Attributes:
-        winners: Backend -> the winner's id; a backend whose candidates all dropped out is absent.
+        winners: Backend -> the winner's id; a backend that is not required, or whose candidates
+            all dropped out, is absent.
         entries: Every candidate.
         alpha: What each winner is judged at on test: the policy's, divided by their number.
     """
@@ -85,6 +86,7 @@ def select(
     policy: Policy,
     *,
     reference_p50_ms: float | None = None,
+    required: Collection[str] | None = None,
 ) -> Selection:
     """Choose for each backend the fastest candidate that seems safe on val.
 
@@ -93,6 +95,8 @@ def select(
         reference: The reference's predictions on val.
         policy: Half of each limit is what a harm may come to; the latency limit counts whole.
         reference_p50_ms: The reference's latency; without it nobody drops out for being slow.
+        required: The backends that get a winner; all when None. Candidates of the others are
+            listed with their figures, and alpha is not shared with them.
 
     Returns:
         The winners, and for every candidate the reason. Latencies whose ratio to the fastest one
@@ -118,6 +122,9 @@ def select(
     winners: dict[str, str] = {}
     reasons = {name: entrant.bar for name, entrant in entrants.items() if entrant.bar}
     for backend in dict.fromkeys(candidate.backend for candidate in candidates.values()):
+        if required is not None and backend not in required:
+            reasons |= _not_required(backend, entrants)
+            continue
         running = {
             name: entrant
             for name, entrant in entrants.items()
@@ -185,6 +192,14 @@ def _bar(
         if not slower <= policy.max_p50_ratio:
             return f"p50 is {slower:.3g} of the reference's, the limit {policy.max_p50_ratio:g}"
     return ""
+
+
+def _not_required(backend: str, entrants: Mapping[str, _Entrant]) -> dict[str, str]:
+    return {
+        name: "its backend is not required" + (f"; {entrant.bar}" if entrant.bar else "")
+        for name, entrant in entrants.items()
+        if entrant.candidate.backend == backend
+    }
 
 
 def _choose(running: Mapping[str, _Entrant]) -> tuple[str, dict[str, str]]:

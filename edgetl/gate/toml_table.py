@@ -9,6 +9,7 @@ import difflib
 import functools
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _MAX_BYTES = 1_000_000
 # tomllib's time grows with the square of a dotted key's parts: a key of 100,000 parts takes hours.
 _MAX_DOTS = 256
+_UNEXPECTED = "unexpected_keyword_argument"
+_MISSING = ("missing", "missing_argument")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -142,24 +145,25 @@ def _refuse(subject: str, got: str, fix: str) -> NoReturn:
 
 
 def _explained(error: ValidationError, cls: type[Any], subject: str) -> ConfigError:
-    # One message for one mistake: the rest often follow from the first.
-    first = error.errors(include_url=False)[0]
+    first = _telling(error.errors(include_url=False))
     where = tuple(part for part in first["loc"] if isinstance(part, str | int))
     name = ".".join(str(part) for part in where)
-    known = _keys_at(cls, where[:-1])
+    known = _keys(_table_at(cls, where[:-1]))
     kind, value = first["type"], _short(first["input"])
     subject = f"{subject}: {name}" if name else subject
-    if kind == "unexpected_keyword_argument":
+    if kind == _UNEXPECTED:
         near = difflib.get_close_matches(str(where[-1]), known, n=1)
         fix = f"did you mean '{near[0]}'?" if near else "remove the key or correct its name"
         return ConfigError(
             subject, got="an unknown key", expected="any of " + ", ".join(known), fix=fix
         )
-    if kind in ("missing", "missing_argument"):
+    if kind in _MISSING:
         return ConfigError(
             subject, got="nothing", expected="a value", fix=f"add the key '{where[-1]}'"
         )
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch":
+        expected = _described(cls, where) or expected
     return ConfigError(subject, got=value, expected=expected, fix="correct the value")
 
 
@@ -168,14 +172,40 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _keys_at(cls: type[Any], where: tuple[str | int, ...]) -> list[str]:
-    """The keys of the dataclass found by walking `where` down from `cls`."""
+def _telling(errors: Sequence[Any]) -> Any:
+    """One message for one mistake: the rest often follow from the first.
+
+    A misspelt key is also a missing one, and the one that was written tells more.
+    """
+    first = errors[0]
+    if first["type"] not in _MISSING:
+        return first
+    return next((error for error in errors if error["type"] == _UNEXPECTED), first)
+
+
+def _described(cls: type[Any], where: tuple[str | int, ...]) -> str | None:
+    """A key's own description, which says in words what its pattern means."""
+    keys = [part for part in where if isinstance(part, str)]
+    if not keys:
+        return None
+    table = _table_at(cls, tuple(keys[:-1]))
+    # The fields of a pydantic dataclass; a plain one has none.
+    described = getattr(table, "__pydantic_fields__", {}).get(keys[-1])
+    return None if described is None else described.description
+
+
+def _table_at(cls: type[Any], where: tuple[str | int, ...]) -> type[Any]:
+    """The dataclass found by walking `where` down from `cls`."""
     for part in where:
         hint = get_type_hints(cls).get(str(part))
         nested = [kind for kind in (hint, *get_args(hint)) if _is_table(kind)]
         if not nested:
             break
         cls = nested[0]
+    return cls
+
+
+def _keys(cls: type[Any]) -> list[str]:
     return [field.name for field in fields(cls)] if is_dataclass(cls) else []
 
 

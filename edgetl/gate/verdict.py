@@ -124,18 +124,49 @@ class JudgedData:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComparedVariant:
+    """A candidate as it was compared before the test split was opened.
+
+    Attributes:
+        eligible: Whether every harm seen is within what selection allows, and it is fast enough.
+        chosen: Whether it is its backend's winner, which is then judged.
+        reason: Why it was chosen or not.
+        p50_ms: Median latency, milliseconds.
+        metrics: As in a `Verdict`, of the candidate on `split`.
+    """
+
+    id: str
+    backend: str
+    eligible: bool
+    chosen: bool
+    reason: str
+    p50_ms: float
+    metrics: Mapping[str, float]
+    split: str = "val"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReleaseVerdict:
     """What `edgetl.verdict/1` holds: every judged variant and what follows for the release.
 
     Attributes:
         required: The backends that must each have a variant that passes; empty means every
             backend that has a variant here.
+        selection: Every candidate's place before the test split was opened; empty when there was
+            no choice, as for stored predictions.
     """
 
     policy: Policy
     data: JudgedData
     variants: tuple[JudgedVariant, ...]
     required: tuple[str, ...] = ()
+    selection: tuple[ComparedVariant, ...] = ()
+
+    @property
+    def without_variant(self) -> tuple[str, ...]:
+        """The required backends that have no variant to judge: each makes the release FAIL."""
+        judged = {variant.backend for variant in self.variants}
+        return tuple(name for name in self.required if name not in judged)
 
     @property
     def verdict(self) -> Outcome:

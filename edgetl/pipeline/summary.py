@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from edgetl.bench.result import BenchResult, Cell
 from edgetl.files import parse_json
 from edgetl.gate import Predictions, Verdict
 from edgetl.gate.judge import report_metrics
-from edgetl.gate.selection import Selection
+from edgetl.gate.selection import Entry, Selection
 from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.run_folder import RunFolder
 from edgetl.spec import Precision
@@ -55,6 +55,7 @@ def make_rows(
     reference_on_val: Predictions,
     *,
     threads: int,
+    required: Collection[str],
 ) -> tuple[Row, ...]:
     """The closing table: the reference first, then the candidates from slow to fast.
 
@@ -64,10 +65,13 @@ def make_rows(
         judged: The winners' verdicts on test.
         reference_on_val: Serves when there is no winner, and so no test figure.
         threads: What the latency was measured with.
+        required: The backends that a verdict is needed for.
     """
     cells = {cell.variant: cell for cell in bench.cells if cell.threads == threads}
     fp32 = [
-        cells[entry.id].p50_ms for entry in selection.entries if entry.id.endswith(Precision.FP32)
+        cell.p50_ms
+        for name, cell in cells.items()
+        if name in CANDIDATES and CANDIDATES[name].precision is Precision.FP32
     ]
     best_fp32 = min(fp32, default=None)
     if judged:
@@ -88,9 +92,15 @@ def make_rows(
             figures, on, word = verdict.metrics["candidate"], "test", str(verdict.verdict)
         else:
             figures, on = entry.metrics, "val"
-            word = "not chosen" if entry.eligible else "harm on val"
+            word = _unjudged(entry, required)
         rows.append(_row(cells[entry.id], cells, best_fp32, figures, split=on, verdict=word))
     return (reference, *sorted(rows, key=lambda row: -row.p50_ms))
+
+
+def _unjudged(entry: Entry, required: Collection[str]) -> str:
+    if entry.backend not in required:
+        return "not required"
+    return "not chosen" if entry.eligible else "harm on val"
 
 
 def _row(

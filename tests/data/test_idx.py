@@ -70,3 +70,11 @@ def test_values_are_in_c_order(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6]))
     assert read_idx(path, rank=2).tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_one_name_for_two_labels_is_said_so(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        (tmp_path / name).write_bytes(idx(array.clip(max=1) if "labels" in name else array))
+    (tmp_path / "classes.txt").write_text("pears\n")
+    with pytest.raises(DataError, match="1 name for 2 labels"):
+        read_idx_folder(tmp_path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,14 @@ from edgetl.data.dataset import Dataset
 from edgetl.data.splits import Splits, make_splits
 from edgetl.data.store import SplitPart, SplitStore, dataset_hash, save_splits
 from edgetl.errors import DataError, GateError
+
+
+def judged(*winners: str) -> dict[str, Any]:
+    return {
+        "winners": dict.fromkeys(winners, "1" * 64),
+        "reference": "2" * 64,
+        "policy": "3" * 64,
+    }
 
 
 @pytest.fixture
@@ -61,31 +70,45 @@ def test_saving_twice_gives_the_same_bytes(stored) -> None:
 def test_no_stage_but_the_gate_opens_the_test_split(stored, stage: str) -> None:
     store = SplitStore(stored[0])
     with pytest.raises(GateError):
-        store.open_test(stage=stage, winners=["ort-int8"])
+        store.open_test(stage=stage, **judged("ort-int8"))
     with pytest.raises(GateError):
         store.load("test")
     assert store.test_openings() == 0
 
 
-def test_openings_are_recorded_once_for_the_same_winners(stored) -> None:
+def test_openings_are_recorded_once_for_the_same_judgement(stored) -> None:
     folder, dataset, splits = stored
     store = SplitStore(folder)
     with pytest.raises(GateError):
-        store.open_test(stage="gate", winners=[])
-    part = store.open_test(stage="gate", winners=["ort-int8", "openvino-int8"])
+        store.open_test(stage="gate", **judged())
+    part = store.open_test(stage="gate", **judged("ort-int8", "openvino-int8"))
     assert part.ids == dataset.subset(splits.test).ids
     assert store.test_openings() == 1
-    store.open_test(stage="gate", winners=["openvino-int8", "ort-int8"])
+    store.open_test(stage="gate", **judged("openvino-int8", "ort-int8"))
     assert SplitStore(folder).test_openings() == 1
-    store.open_test(stage="gate", winners=["ort-fp32"])
+    store.open_test(stage="gate", **judged("ort-int8"))
     assert SplitStore(folder).test_openings() == 2
     recorded = json.loads((folder / "test-openings.json").read_text())["openings"]
-    assert [entry["winners"] for entry in recorded] == [["openvino-int8", "ort-int8"], ["ort-fp32"]]
+    assert [sorted(entry["winners"]) for entry in recorded] == [
+        ["openvino-int8", "ort-int8"],
+        ["ort-int8"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [{"winners": {"ort-int8": "9" * 64}}, {"reference": "9" * 64}, {"policy": "9" * 64}]
+)
+def test_another_model_or_policy_under_the_same_ids_is_an_opening(stored, change) -> None:
+    store = SplitStore(stored[0])
+    store.open_test(stage="gate", **judged("ort-int8"))
+    for _ in range(2):
+        store.open_test(stage="gate", **(judged("ort-int8") | change))
+    assert store.test_openings() == 2
 
 
 def test_the_record_survives_saving_again(stored) -> None:
     folder, dataset, splits = stored
-    SplitStore(folder).open_test(stage="gate", winners=["a"])
+    SplitStore(folder).open_test(stage="gate", **judged("a"))
     save_splits(folder, dataset, splits)
     assert SplitStore(folder).test_openings() == 1
 
@@ -95,7 +118,7 @@ def test_the_record_may_lie_elsewhere(stored, tmp_path: Path) -> None:
     elsewhere = tmp_path / "record" / "openings.json"
     before = sorted(folder.iterdir())
     store = SplitStore(folder, openings=elsewhere)
-    store.open_test(stage="gate", winners=["a"])
+    store.open_test(stage="gate", **judged("a"))
     assert store.test_openings() == 1
     assert elsewhere.is_file()
     assert sorted(folder.iterdir()) == before
@@ -103,12 +126,12 @@ def test_the_record_may_lie_elsewhere(stored, tmp_path: Path) -> None:
 
 def test_a_damaged_record_is_not_an_empty_one(stored) -> None:
     store = SplitStore(stored[0])
-    store.open_test(stage="gate", winners=["a"])
+    store.open_test(stage="gate", **judged("a"))
     (stored[0] / "test-openings.json").write_text("{}")
     with pytest.raises(DataError):
         store.test_openings()
     with pytest.raises(DataError):
-        store.open_test(stage="gate", winners=["b"])
+        store.open_test(stage="gate", **judged("b"))
 
 
 def test_overlapping_splits_are_not_saved(tmp_path: Path, make_dataset) -> None:

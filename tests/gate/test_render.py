@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,7 +9,7 @@ import jsonschema
 import pytest
 
 from edgetl.files import canonical_json
-from edgetl.gate import JudgedData, JudgedVariant, Policy, ReleaseVerdict, judge
+from edgetl.gate import ComparedVariant, JudgedData, JudgedVariant, Policy, ReleaseVerdict, judge
 from edgetl.gate.render import exit_code, to_json, to_junit, to_markdown
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "verdict-1.json"
@@ -73,3 +74,42 @@ def test_markdown_says_what_is_open(release):
 
 def test_exit_codes():
     assert [exit_code(name) for name in ("PASS", "FAIL", "INCONCLUSIVE")] == [0, 1, 4]
+
+
+@pytest.fixture
+def barred(release):
+    metrics = dict.fromkeys(("top1", "nll", "brier", "ece", "mean_entropy"), 0.5)
+    entry = ComparedVariant(
+        id="ort-int8",
+        backend="onnxruntime",
+        eligible=False,
+        chosen=False,
+        reason="nll on val | is 0.05\x07",
+        p50_ms=1.5,
+        metrics=metrics,
+    )
+    return replace(release, variants=(), required=("onnxruntime", "openvino"), selection=(entry,))
+
+
+def test_a_verdict_without_a_gate_keeps_the_reasons(barred):
+    document = json.loads(canonical_json(to_json(barred)))
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    assert document["verdict"] == "FAIL"
+    assert document["selection"][0]["reason"].startswith("nll on val")
+    assert document["selection"][0]["split"] == "val"
+    (suite,) = ElementTree.fromstring(to_junit(barred))
+    assert suite.get("failures") == "2"
+    messages = {
+        case.get("name"): case.find("failure").get("message") for case in suite.findall("testcase")
+    }
+    assert "ort-int8: nll on val" in messages["onnxruntime"]
+    assert "no candidate to judge" in messages["openvino"]
+    rows = [line for line in to_markdown(barred).splitlines() if line.startswith("| ort-int8")]
+    assert len(rows) == 1 and "nll on val \\| is 0.05" in rows[0]
+    assert "## Candidates on val" in to_markdown(barred)
+
+
+def test_without_a_selection_nothing_is_said_of_one(release):
+    assert "selection" not in to_json(release)
+    assert "Candidates" not in to_markdown(release)
+    assert b"selection" not in to_junit(release)

@@ -67,3 +67,18 @@ def test_a_latency_that_is_nan_never_wins(make):
     candidates = {"x": _candidate(make(), float("nan"))}
     assert not select(candidates, make(), Policy(), reference_p50_ms=1.0).winners
     assert np.isfinite(select(candidates, make(), Policy()).alpha)
+
+
+def test_a_backend_that_is_not_required_is_listed_and_never_wins(make):
+    candidates = {
+        "a": _candidate(make(), 2.0, "a"),
+        "b": _candidate(make(), 1.0, "b"),
+        "b-bad": _candidate(make(wrong=range(100)), 1.0, "b"),
+    }
+    chosen = select(candidates, make(), Policy(), required=("a",))
+    assert dict(chosen.winners) == {"a": "a"}
+    assert chosen.alpha == 0.05
+    entries = {entry.id: entry for entry in chosen.entries}
+    assert entries["b"].eligible and not entries["b"].chosen
+    assert entries["b"].reason == "its backend is not required"
+    assert "not required; top1_drop" in entries["b-bad"].reason

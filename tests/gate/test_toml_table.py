@@ -3,12 +3,32 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import ConfigDict, Field, StringConstraints
+from pydantic.dataclasses import dataclass
 
 from edgetl.errors import ConfigError
 from edgetl.gate import load_policy
-from edgetl.gate.toml_table import read_toml
+from edgetl.gate.toml_table import build, read_toml
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+_Pattern = StringConstraints(pattern=r"^[a-z]+$")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Section:
+    train: int
+    val: int
+    calib: int = 1
+    title: Annotated[str, _Pattern, Field(description="small letters only")] = "a"
+    bare: Annotated[str, _Pattern] = "a"
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Whole:
+    data: Section
 
 
 def _written(folder: Path, text: str | bytes) -> Path:
@@ -54,3 +74,19 @@ def test_only_regular_files_are_read(tmp_path):
     for path in (tmp_path / "missing.toml", tmp_path, tmp_path / "fifo"):
         with pytest.raises(ConfigError, match=r"no such file|not a regular file"):
             read_toml(path)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"train": 1, "vall": 300}, r"data\.vall: .*did you mean 'val'"),
+        ({"vall": 300}, r"data\.vall: .*did you mean 'val'"),
+        ({"train": 1}, r"add the key 'val'"),
+        ({"train": 1, "val": 1, "title": "../x"}, r"data\.title: .*small letters only"),
+        ({"train": 1, "val": 1, "bare": "../x"}, r"data\.bare: .*pattern"),
+    ],
+)
+def test_the_mistake_that_was_written_is_the_one_that_is_told(section, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        build(Whole, {"data": section}, "c.toml")
+    assert ("^[a-z]" in str(caught.value)) == ("bare" in section)

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from edgetl.bench.compare import precise_to
 from edgetl.bench.footprint import Footprint, measure_footprint
 from edgetl.bench.machine import activity, disturbances, machine_facts
@@ -48,9 +50,13 @@ def run(context: StageContext, out: Path) -> None:
 
 
 def _inputs(context: StageContext, batch: int) -> Mapping[str, Array]:
-    """A batch of real validation images: zeros would be quicker in some kernels."""
-    images = context.splits.load("val").images[:batch]
-    return {context.input.tensor.name: to_batch(images, context.input)}
+    """A batch of real validation images: zeros would be quicker in some kernels.
+
+    They are repeated when there are fewer than the batch takes.
+    """
+    images = context.splits.load("val").images
+    chosen = images[np.resize(np.arange(len(images)), batch)]
+    return {context.input.tensor.name: to_batch(chosen, context.input)}
 
 
 def _footprints(context: StageContext, variants: list[Variant]) -> dict[str, Footprint]:

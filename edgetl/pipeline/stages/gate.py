@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from edgetl.bench.result import BenchResult
 from edgetl.data.store import SplitPart
 from edgetl.files import write_atomic, write_json
 from edgetl.gate import (
+    ComparedVariant,
     JudgedData,
     JudgedVariant,
     Predictions,
@@ -23,8 +24,10 @@ from edgetl.gate.selection import Candidate, Selection, select
 from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.ptq import ptq_part
+from edgetl.pipeline.run_folder import stage_key
 from edgetl.pipeline.stages.bench import REFERENCE, RESULT
 from edgetl.pipeline.summary import SUMMARY, make_rows
+from edgetl.reference.description import DESCRIPTION_FILE, WEIGHTS_FILE
 
 
 def run(context: StageContext, out: Path) -> None:
@@ -38,11 +41,18 @@ def run(context: StageContext, out: Path) -> None:
     for entry in selection.entries:
         context.reporter.note(f"{entry.id}: {entry.reason}")
     judged = _judge_winners(context, selection, bench, out) if selection.winners else {}
-    verdict = _release_verdict(context, judged, bench, out)
+    verdict = _release_verdict(context, selection, judged, bench, out)
     write_json(out / "verdict.json", to_json(verdict))
     write_atomic(out / "verdict.xml", to_junit(verdict))
     write_atomic(out / "verdict.md", to_markdown(verdict).encode())
-    rows = make_rows(bench, selection, judged, on_val[REFERENCE], threads=context.threads)
+    rows = make_rows(
+        bench,
+        selection,
+        judged,
+        on_val[REFERENCE],
+        threads=context.threads,
+        required=context.config.required_backends,
+    )
     write_json(out / SUMMARY, {"rows": [asdict(row) for row in rows]})
 
 
@@ -88,12 +98,12 @@ def _select(
             seconds=bench.samples[cell.samples][name],
         )
     reference = bench.cell(REFERENCE, batch=objective.batch, threads=context.threads)
-    required = context.config.required_backends
     return select(
-        {name: one for name, one in candidates.items() if one.backend in required},
+        candidates,
         on_val[REFERENCE],
         context.config.gate.policy,
         reference_p50_ms=reference.p50_ms,
+        required=context.config.required_backends,
     )
 
 
@@ -102,17 +112,22 @@ def _judge_winners(
 ) -> dict[str, Verdict]:
     """Open the test split for the winners and judge each at its share of alpha."""
     winners = tuple(selection.winners.values())
-    test = context.splits.open_test(stage="gate", winners=winners)
+    policy = context.config.gate.policy
+    test = context.splits.open_test(
+        stage="gate",
+        winners=_model_hashes(context, winners),
+        reference=_reference_hash(context),
+        policy=stage_key(policy.to_json()),
+    )
     openings = context.splits.test_openings()
     if openings > 1:
         context.reporter.note(
-            f"warning: the test split of this run was opened for {openings} different sets of "
-            "winners; the more often, the less a PASS means: judge the next on new images"
+            f"warning: the test split of this run was opened {openings} times, for other models "
+            "or another policy; the more often, the less a PASS means: judge the next on new images"
         )
     answers = _answers(context, test, winners, "test", out)
     calib = context.splits.load("calib")
     ptq = ptq_part(context)
-    policy = context.config.gate.policy
     return {
         name: judge(
             answers[REFERENCE],
@@ -127,8 +142,26 @@ def _judge_winners(
     }
 
 
+def _model_hashes(context: StageContext, names: Iterable[str]) -> dict[str, str]:
+    """Each variant's id -> one hash over its model files."""
+    compiled = context.folder.outputs("compile")
+    return {
+        name: stage_key({file: compiled[file] for file in CANDIDATES[name].variant().files})
+        for name in names
+    }
+
+
+def _reference_hash(context: StageContext) -> str:
+    calibrated = context.folder.outputs("calibrate")
+    return stage_key({file: calibrated[file] for file in (WEIGHTS_FILE, DESCRIPTION_FILE)})
+
+
 def _release_verdict(
-    context: StageContext, judged: Mapping[str, Verdict], bench: BenchResult, out: Path
+    context: StageContext,
+    selection: Selection,
+    judged: Mapping[str, Verdict],
+    bench: BenchResult,
+    out: Path,
 ) -> ReleaseVerdict:
     policy = context.config.gate.policy
     samples: dict[str, str] = {}
@@ -137,20 +170,33 @@ def _release_verdict(
         samples[name] = cell.samples
         shutil.copyfile(context.folder.stage("bench") / cell.samples, out / cell.samples)
     splits = context.splits
+    # Without a winner the test split stays closed, and what was seen is val.
+    split = "test" if judged else "val"
+    shown = judged or context.config.compile.variants
     return ReleaseVerdict(
         policy=policy,
         data=JudgedData(
             name=splits.name,
-            split="test",
-            n=splits.sizes["test"],
-            hash=splits.hashes["test"],
-            predictions={name: _file("test", name) for name in (REFERENCE, *judged)}
-            if judged
-            else {},
+            split=split,
+            n=splits.sizes[split],
+            hash=splits.hashes[split],
+            predictions={name: _file(split, name) for name in (REFERENCE, *shown)},
             samples=samples,
         ),
         variants=tuple(_judged_variant(name, verdict) for name, verdict in judged.items()),
         required=context.config.required_backends,
+        selection=tuple(
+            ComparedVariant(
+                id=entry.id,
+                backend=entry.backend,
+                eligible=entry.eligible,
+                chosen=entry.chosen,
+                reason=entry.reason,
+                p50_ms=entry.p50_ms,
+                metrics=entry.metrics,
+            )
+            for entry in selection.entries
+        ),
     )
 
 
