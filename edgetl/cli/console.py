@@ -5,10 +5,13 @@ Progress goes to standard error, results to standard output.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console as Screen
@@ -149,6 +152,13 @@ def _table(rows: tuple[Row, ...]) -> Table:
     return table
 
 
+def _program() -> str:
+    """How this edgetl is called: by name when it is on the path, else by its place."""
+    if shutil.which("edgetl"):
+        return "edgetl"
+    return os.path.relpath(Path(sys.executable).with_name("edgetl"))
+
+
 def _figure(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
@@ -164,9 +174,9 @@ def _next_steps(result: ReleaseResult, stage: str) -> list[str]:
         golden = sorted(result.bundle.glob("golden/*.png"))
         lines.append(f"bundle   {result.bundle}")
         lines.append(
-            f"next     edgetl predict {result.bundle} {golden[0]}"
+            f"next     {_program()} predict {result.bundle} {golden[0]}"
             if golden
-            else f"next     edgetl selftest {result.bundle}"
+            else f"next     {_program()} selftest {result.bundle}"
         )
     elif stage == "gate":
         lines.append("next     edgetl bundle CONFIG packs the winners")

@@ -5,6 +5,7 @@ An unknown key, a wrong type, NaN, a missing section: each is one ConfigError th
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +15,9 @@ from edgetl.extras import extra
 from edgetl.gate.policy import Policy
 from edgetl.gate.toml_table import build, read_toml
 from edgetl.pipeline.candidates import CANDIDATES
+from edgetl.reference.architectures import check_architecture
 from edgetl.spec import IMAGENET_MEAN, IMAGENET_STD, ClassifierInput, ImageInput, TensorInput
+from edgetl.train.config import Augment, FinetuneConfig
 
 with extra("gate"):
     from pydantic import ConfigDict, Field, StringConstraints
@@ -26,9 +29,19 @@ _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 # A name becomes a folder's name: nothing in it may climb out of the runs folder.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$"),
+    Field(description="up to 64 letters, digits, '.', '_' and '-', no '/'"),
+]
 # As the bundle's manifest has it: one to four numbers, each with one spelling.
-Version = Annotated[str, StringConstraints(pattern=r"^(0|[1-9]\d{0,8})(\.(0|[1-9]\d{0,8})){0,3}$")]
+Version = Annotated[
+    str,
+    StringConstraints(pattern=r"^(0|[1-9]\d{0,8})(\.(0|[1-9]\d{0,8})){0,3}$"),
+    Field(description='a text of one to four numbers, such as "1.0.0"'),
+]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Triple = Annotated[tuple[float, float, float], Field(strict=False)]
 
@@ -46,7 +59,7 @@ class DataConfig:
     calib: Count
     train: Count | None = None
     test: Count | None = None
-    seed: int = 0
+    seed: Seed = 0
     classes: Texts | None = None
 
 
@@ -107,6 +120,7 @@ class FinetuneSection:
     architecture: str
     weights: str = "imagenet"
     recipe: Literal["linear-probe", "two-stage", "full"] = "two-stage"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     epochs: Count = 10
     head_epochs: Count = 2
     batch_size: Count = 64
@@ -124,7 +138,7 @@ class FinetuneSection:
 class ExportSection:
     """The ONNX file's opset, and whether it also gives logits."""
 
-    opset: Annotated[int, Field(ge=18)] = 20
+    opset: Annotated[int, Field(ge=18, le=26)] = 20
     logits: bool = False
     parity_images: Count = 256
 
@@ -178,8 +192,8 @@ class ReleaseConfig:
     data: DataConfig
     input: InputConfig
     finetune: FinetuneSection
-    seed: int = 0
-    threads: Count | None = None
+    seed: Seed = 0
+    threads: Threads | None = None
     export: ExportSection = field(default_factory=ExportSection)
     quantize: QuantizeSection = field(default_factory=QuantizeSection)
     compile: CompileSection = field(default_factory=CompileSection)
@@ -208,6 +222,12 @@ class ReleaseConfig:
         return table
 
     @property
+    def used_threads(self) -> int:
+        """What every computation uses: the policy's objective, the config's own, or all cores."""
+        wanted = self.gate.policy.objective.threads or self.threads
+        return wanted or len(os.sched_getaffinity(0))
+
+    @property
     def required_backends(self) -> tuple[str, ...]:
         """The backends that the verdict needs, in the order of the candidates."""
         mine = tuple(dict.fromkeys(CANDIDATES[name].backend for name in self.compile.variants))
@@ -226,13 +246,92 @@ def load_config(path: Path) -> ReleaseConfig:
             do not fit together.
     """
     config = build(ReleaseConfig, _resolved(read_toml(path), path), str(path))
-    config.input.spec()
+    _check_finetune(config, path)
     _check_variants(config, path)
     return config
 
 
+def _check_finetune(config: ReleaseConfig, path: Path) -> None:
+    """Refuse now what training would refuse after minutes."""
+    section = config.finetune
+    try:
+        training_config(config, weights="none" if section.weights == "letters" else section.weights)
+        check_architecture(section.architecture, config.input.spec())
+    except ConfigError as error:
+        raise ConfigError(
+            f"{path}: finetune.{error.subject}",
+            got=error.got,
+            expected=error.expected,
+            fix=error.fix,
+        ) from error
+    if isinstance(config.input.spec(), TensorInput):
+        _check_tensor_training(section, path)
+    known = ("imagenet", "letters", "none")
+    if section.weights in known:
+        return
+    if not section.weights.endswith(".safetensors") or not Path(section.weights).is_file():
+        raise ConfigError(
+            f"{path}: finetune.weights",
+            got=repr(section.weights)
+            + ("" if not section.weights.endswith(".safetensors") else ", where no file is"),
+            expected=f"{', '.join(known)}, or a .safetensors file",
+            fix="correct the name; a path is relative to the config",
+        )
+
+
+def _check_tensor_training(section: FinetuneSection, path: Path) -> None:
+    for key, value, allowed in (
+        ("augment", section.augment, (None, "none")),
+        ("weights", section.weights, ("none",)),
+    ):
+        if value not in allowed and not str(value).endswith(".safetensors"):
+            raise ConfigError(
+                f"{path}: finetune.{key}",
+                got=repr(value),
+                expected='"none" for a tensor input',
+                fix="shifts, flips and pretrained pictures are for images",
+            )
+
+
+def training_config(config: ReleaseConfig, *, weights: str) -> FinetuneConfig:
+    """What the training loop is told.
+
+    Args:
+        config: The release's config.
+        weights: ``imagenet``, ``none`` or a safetensors file: what "letters" became.
+
+    Raises:
+        ConfigError: For values that do not fit one another, naming the key.
+    """
+    section = config.finetune
+    default: Augment = "light" if isinstance(config.input.spec(), ImageInput) else "none"
+    return FinetuneConfig(
+        architecture=section.architecture,
+        weights=weights,
+        recipe=section.recipe,
+        device=section.device,
+        epochs=section.epochs,
+        head_epochs=section.head_epochs,
+        batch_size=section.batch_size,
+        learning_rate=section.learning_rate,
+        head_learning_rate=section.head_learning_rate,
+        weight_decay=section.weight_decay,
+        label_smoothing=section.label_smoothing,
+        augment=section.augment or default,
+        precision=section.precision,
+        patience=section.patience,
+        seed=config.seed,
+        threads=config.used_threads,
+    )
+
+
 def _resolved(table: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Make the weights' path relative to the config, so that the working folder does not matter."""
+    """Make paths relative to the config, so that the working folder does not matter."""
+    data = table.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
+    if isinstance(data, dict) and isinstance(source, str) and source.startswith("idx:"):
+        folder = (path.parent / source.removeprefix("idx:")).resolve()
+        table = table | {"data": data | {"source": f"idx:{folder}"}}
     section = table.get("finetune")
     weights = section.get("weights") if isinstance(section, dict) else None
     if isinstance(section, dict) and isinstance(weights, str) and weights.endswith(".safetensors"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +40,8 @@ class StageContext:
 
     @property
     def threads(self) -> int:
-        """What every computation uses: the policy's objective, the config's, or all cores."""
-        wanted = self.config.gate.policy.objective.threads or self.config.threads
-        return wanted or len(os.sched_getaffinity(0))
+        """What every computation uses."""
+        return self.config.used_threads
 
     @property
     def splits(self) -> SplitStore:

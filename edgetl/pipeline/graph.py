@@ -37,51 +37,51 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="finetune",
         needs=("data",),
-        sections=("input", "finetune", "seed", "threads", "gate.policy.objective"),
+        sections=("input", "finetune", "seed"),
         packages=("torch", "torchvision", "accelerate"),
     ),
     Stage(
         name="calibrate",
         needs=("data", "finetune"),
-        sections=("threads", "gate.policy.objective"),
+        sections=(),
         packages=("torch", "scipy"),
     ),
     Stage(
         name="export",
         needs=("data", "calibrate"),
-        sections=("export", "threads", "gate.policy.objective"),
+        sections=("export",),
         packages=("torch", "onnx", "onnxscript", "onnxruntime"),
     ),
     Stage(
         name="quantize",
         needs=("data", "export"),
-        sections=("quantize", "compile", "seed", "threads", "gate.policy.objective"),
+        sections=("quantize", "compile", "seed"),
         packages=("onnx", "onnxruntime", "openvino", "scipy"),
     ),
     Stage(
         name="compile",
         needs=("quantize",),
-        sections=("compile", "threads", "gate.policy.objective"),
+        sections=("compile",),
         packages=("onnxruntime", "openvino"),
     ),
     Stage(
         name="bench",
         needs=("data", "calibrate", "compile"),
-        sections=("bench", "compile", "seed", "threads", "gate.policy.objective"),
+        sections=("bench", "compile", "seed", "gate.policy.objective"),
         packages=("torch", "onnxruntime", "openvino"),
         on_this_machine=True,
     ),
     Stage(
         name="gate",
         needs=("data", "calibrate", "quantize", "compile", "bench"),
-        sections=("name", "gate", "compile", "quantize", "seed", "threads"),
+        sections=("name", "gate", "compile", "quantize", "seed"),
         packages=("torch", "onnxruntime", "openvino", "scipy"),
         on_this_machine=True,
     ),
     Stage(
         name="bundle",
         needs=("data", "calibrate", "quantize", "compile", "bench", "gate"),
-        sections=("name", "version", "bundle", "input", "seed", "threads", "gate.policy.objective"),
+        sections=("name", "version", "bundle", "input", "seed"),
         packages=("onnxruntime", "openvino"),
     ),
 )
@@ -106,6 +106,8 @@ def key_inputs(stage: Stage, config: ReleaseConfig, folder: RunFolder) -> dict[s
         "needs": {name: dict(folder.outputs(name)) for name in stage.needs},
         "packages": {name: _version(name) for name in stage.packages},
         "outside": _outside(stage, config),
+        # Another number of threads rounds otherwise.
+        "threads": config.used_threads if stage.name != "data" else None,
     }
     if stage.on_this_machine:
         inputs["machine"] = [platform.node(), platform.machine(), len(os.sched_getaffinity(0))]

@@ -12,21 +12,29 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import torch
 
 from edgetl.data.letters import render_letters
 from edgetl.data.sources import Dataset
 from edgetl.data.store import SplitPart
-from edgetl.files import atomic_folder
+from edgetl.errors import CheckpointError
+from edgetl.files import atomic_folder, sha256_file
 from edgetl.pipeline.config import FinetuneSection
 from edgetl.pipeline.events import Reporter
 from edgetl.pipeline.run_folder import stage_key
+from edgetl.reference.description import WEIGHTS_FILE, read_description
 from edgetl.spec import ClassifierInput, input_to_json
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.loop import TrainProgress, finetune
+from edgetl.train.session import chosen_device
 from edgetl.version import __version__
 
 _VAL_PER_CLASS = 20
+# Another release of one of these draws, resizes or rounds differently.
+_DECIDING = ("torch", "torchvision", "pillow", "numpy")
 
 
 def cache_folder() -> Path:
@@ -43,31 +51,60 @@ def letters_weights(
     """The safetensors file of an architecture, pretrained on letters at an input size.
 
     Args:
-        section: Names the architecture, the precision and how to pretrain.
+        section: Names the architecture, the device, the precision and how to pretrain.
         input: The classifier's input.
-        threads: Threads to train with; all cores when None.
+        threads: Threads to train with; PyTorch's own number when None.
         reporter: Hears the progress.
+
+    Raises:
+        UnavailableError: When the section's device is not here.
     """
     config = FinetuneConfig(
         architecture=section.architecture,
         weights="none",
         recipe="full",
+        device=chosen_device(section.device),
         epochs=section.pretrain.epochs,
         batch_size=section.pretrain.batch_size,
         learning_rate=section.pretrain.learning_rate,
         augment="none",
         precision=section.precision,
         seed=0,
-        threads=threads,
+        threads=threads or torch.get_num_threads(),
     )
-    key = stage_key([asdict(config), asdict(section.pretrain), input_to_json(input), __version__])
+    key = stage_key(
+        [
+            asdict(config),
+            asdict(section.pretrain),
+            input_to_json(input),
+            {"edgetl": __version__} | {name: _installed(name) for name in _DECIDING},
+        ]
+    )
     target = cache_folder() / "letters" / f"{section.architecture}-{key[:16]}"
-    with _locked(target):
-        if (target / "model.safetensors").is_file():
+    with _locked(target, reporter):
+        if _is_whole(target):
             reporter.note("weights pretrained on letters: from the cache")
         else:
+            if target.exists():
+                reporter.note("weights pretrained on letters: damaged in the cache, made again")
             _pretrain(config, section.pretrain.per_class, input, target, reporter)
-    return target / "model.safetensors"
+    return target / WEIGHTS_FILE
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _is_whole(entry: Path) -> bool:
+    """Whether a cached classifier's weights are the bytes that its description was written for."""
+    try:
+        _, record = read_description(entry)
+        return sha256_file(entry / WEIGHTS_FILE) == record.sha256
+    except (CheckpointError, OSError):
+        return False
 
 
 def _pretrain(
@@ -88,11 +125,13 @@ def _pretrain(
         progress=training_progress(reporter, f"{config.architecture}, letters"),
     )
     with atomic_folder(target) as folder:
-        for name in ("model.safetensors", "classifier.json", "history.json"):
+        for name in (WEIGHTS_FILE, "classifier.json", "history.json"):
             shutil.copyfile(work / name, folder / name)
     shutil.rmtree(work)
     best = result.records[result.best_epoch - 1]
-    reporter.note(f"pretrained on {len(train)} letters: val top-1 {best.top1:.4f}")
+    reporter.note(
+        f"pretrained on {len(train)} letters on {result.device}: val top-1 {best.top1:.4f}"
+    )
 
 
 def training_progress(reporter: Reporter, what: str) -> Callable[[TrainProgress], None]:
@@ -114,9 +153,13 @@ def _part(dataset: Dataset) -> SplitPart:
 
 
 @contextmanager
-def _locked(target: Path) -> Iterator[None]:
+def _locked(target: Path, reporter: Reporter) -> Iterator[None]:
     """Two releases that want the same weights: the second waits for the first's."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_name(f"{target.name}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            reporter.note("another release is pretraining the same weights; waiting")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -37,9 +37,23 @@ _MEASURING = ("bench",)
 
 
 def run_in_process(
-    stage: str, key: str, config: ReleaseConfig, folder: RunFolder, listen: Listener
+    stage: str,
+    key: str,
+    config: ReleaseConfig,
+    folder: RunFolder,
+    listen: Listener,
+    *,
+    keep_open: tuple[int, ...] = (),
 ) -> None:
     """Run one stage and wait for it.
+
+    Args:
+        stage: Its name.
+        key: What its result will be known by.
+        config: The release's.
+        folder: The run's.
+        listen: Hears its events.
+        keep_open: File handles that the process inherits, such as the run's lock.
 
     Raises:
         EdgetlError: What the stage raised, the same class with the same parts.
@@ -57,6 +71,7 @@ def run_in_process(
             env=_environment(stage),
             # Its own session: an interrupt from the terminal reaches it once, through the parent.
             start_new_session=True,
+            pass_fds=keep_open,
         )
     assert child.stdin is not None and child.stdout is not None
     try:
@@ -74,6 +89,7 @@ def run_in_process(
     if failure is not None:
         raise failure
     if child.returncode != 0:
+        folder.clear_leftovers(stage)
         raise _died(stage, child.returncode, log)
 
 

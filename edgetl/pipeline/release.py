@@ -6,13 +6,14 @@ no stage's memory or threads reach the next, and the caller never imports torch.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgetl.errors import ConfigError
+from edgetl.errors import ConfigError, EdgetlError
 from edgetl.files import parse_json
 from edgetl.pipeline.config import ReleaseConfig, load_config
 from edgetl.pipeline.events import Event, Listener, ignore
@@ -75,11 +76,20 @@ def release(
         config = load_config(Path(config))
     folder = RunFolder(Path("runs") / config.name if out is None else out)
     stages = _stages_until(until)
-    with folder.locked():
-        for stage in stages:
-            if stage.name == "bundle" and _verdict(folder)["verdict"] != "PASS":
-                break
-            _run_stage(stage, config, folder, listen)
+    new = not folder.root.exists()
+    try:
+        with folder.locked(config.name) as lock:
+            for stage in stages:
+                if stage.name == "bundle" and _verdict(folder)["verdict"] != "PASS":
+                    break
+                _run_stage(stage, config, folder, lock, listen)
+                if stage.name == "gate":
+                    _withdraw_bundle(folder, listen)
+    except EdgetlError:
+        if new and folder.record("data") is None:
+            # Refused before anything was made: no trace is left.
+            shutil.rmtree(folder.root, ignore_errors=True)
+        raise
     return _result(config, folder, until)
 
 
@@ -92,7 +102,17 @@ def _stages_until(last: str) -> tuple[Stage, ...]:
     return STAGES[: names.index(last) + 1]
 
 
-def _run_stage(stage: Stage, config: ReleaseConfig, folder: RunFolder, listen: Listener) -> None:
+def _withdraw_bundle(folder: RunFolder, listen: Listener) -> None:
+    """A bundle that an earlier verdict allowed does not outlive a verdict that does not."""
+    if _verdict(folder)["verdict"] != "PASS" and folder.withdraw("bundle"):
+        listen(
+            Event(stage="bundle", kind="note", text="the earlier bundle is withdrawn: no PASS now")
+        )
+
+
+def _run_stage(
+    stage: Stage, config: ReleaseConfig, folder: RunFolder, lock: int, listen: Listener
+) -> None:
     folder.clear_leftovers(stage.name)
     key = current_key(stage, config, folder)
     if folder.is_current(stage.name, key):
@@ -100,7 +120,7 @@ def _run_stage(stage: Stage, config: ReleaseConfig, folder: RunFolder, listen: L
         return
     listen(Event(stage=stage.name, kind="start"))
     began = time.monotonic()
-    run_in_process(stage.name, key, config, folder, listen)
+    run_in_process(stage.name, key, config, folder, listen, keep_open=(lock,))
     listen(Event(stage=stage.name, kind="done", seconds=time.monotonic() - began))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,9 @@ from edgetl.files import canonical_json, parse_json, sha256_bytes, sha256_file, 
 RECORD = "stage.json"
 _SCRATCH = ".work"
 _LOCK = ".lock"
+_MARKER = "run.json"
+_SCHEMA = "edgetl.run/1"
+_PATIENCE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,15 @@ class RunFolder:
             for leftover in self.root.glob(f".{name}.*"):
                 shutil.rmtree(leftover, ignore_errors=True)
 
+    def withdraw(self, name: str) -> bool:
+        """Take a stage's results away, all at once; True when there were any."""
+        if not self.stage(name).exists():
+            return False
+        aside = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=self.root))
+        self.stage(name).rename(aside / name)
+        shutil.rmtree(aside, ignore_errors=True)
+        return True
+
     def record(self, name: str) -> dict[str, Any] | None:
         """A stage's record, or None when the stage was never finished."""
         path = self.stage(name) / RECORD
@@ -65,7 +79,8 @@ class RunFolder:
             value = parse_json(path.read_bytes(), str(path))
         except DataError:
             return None
-        return value if isinstance(value, dict) else None
+        whole = isinstance(value, dict) and isinstance(value.get("outputs"), dict)
+        return value if whole else None
 
     def write_record(self, folder: Path, *, key: str, inputs: object, seconds: float) -> None:
         """Record what a stage made in `folder`, and from what."""
@@ -103,13 +118,17 @@ class RunFolder:
         )
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for one process.
+    def locked(self, release: str) -> Iterator[int]:
+        """Hold the folder for one release of that name; gives the lock's file handle.
+
+        A process that inherits the handle holds the lock too: while a stage still writes, even
+        one whose parent was killed, no other release begins.
 
         Raises:
-            UsageError: When another process holds it, or the folder cannot be written.
+            UsageError: When another process holds it, the folder cannot be written, or it is not
+                a run of this release: stages replace folders, and must not replace others'.
         """
-        self._refuse_foreign()
+        self._refuse_foreign(release)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -121,31 +140,58 @@ class RunFolder:
                 fix="name another one with --out DIR",
             ) from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            raise UsageError(
-                str(self.root),
-                got="a release that is still running here",
-                expected="one release at a time in a folder",
-                fix="wait for it, or name another folder with --out DIR",
-            ) from error
-        try:
-            yield
+            self._take(handle)
+            self._refuse_foreign(release)
+            if not (self.root / _MARKER).exists():
+                write_json(self.root / _MARKER, {"schema": _SCHEMA, "name": release})
+            yield handle
         finally:
             os.close(handle)
 
-    def _refuse_foreign(self) -> None:
-        """A folder with other things in it is not taken for a run: stages replace folders."""
-        if not self.root.exists() or (self.root / _LOCK).exists():
+    def _take(self, handle: int) -> None:
+        # A stage that was killed a moment ago may still be giving its memory back.
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if time.monotonic() < patience:
+                    time.sleep(0.05)
+                    continue
+                raise UsageError(
+                    str(self.root),
+                    got="a release that is still running here",
+                    expected="one release at a time in a folder",
+                    fix="wait for it, or name another folder with --out DIR",
+                ) from error
+
+    def _refuse_foreign(self, release: str) -> None:
+        if not self.root.exists():
             return
-        if not self.root.is_dir() or any(self.root.iterdir()):
-            raise UsageError(
-                str(self.root),
-                got="something that is not a run of edgetl",
-                expected="a new or empty folder, or an earlier run",
-                fix="name another folder with --out DIR",
-            )
+        if not self.root.is_dir():
+            raise _foreign(self.root, "a file")
+        marker = self.root / _MARKER
+        if not marker.exists():
+            if any(path.name != _LOCK for path in self.root.iterdir()):
+                raise _foreign(self.root, "a folder with other things in it")
+            return
+        try:
+            value = parse_json(marker.read_bytes(), str(marker))
+        except (DataError, OSError) as error:
+            raise _foreign(self.root, f"an unreadable {_MARKER}") from error
+        name = value.get("name") if isinstance(value, dict) else None
+        if name != release:
+            raise _foreign(self.root, f"the run of another release, {name!r}")
+
+
+def _foreign(root: Path, got: str) -> UsageError:
+    return UsageError(
+        str(root),
+        got=got,
+        expected="a new or empty folder, or an earlier run of this release",
+        fix="name another folder with --out DIR",
+    )
 
 
 def stage_key(value: object) -> str:

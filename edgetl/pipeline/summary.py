@@ -100,7 +100,7 @@ def make_rows(
 def _unjudged(entry: Entry, required: Collection[str]) -> str:
     if entry.backend not in required:
         return "not required"
-    return "not chosen" if entry.eligible else "harm on val"
+    return "not chosen" if entry.eligible else "ruled out"
 
 
 def _row(

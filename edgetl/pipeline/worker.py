@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -21,9 +23,12 @@ from edgetl.pipeline.graph import STAGES, key_inputs
 from edgetl.pipeline.process import error_to_json
 from edgetl.pipeline.run_folder import RunFolder
 
+_PR_SET_PDEATHSIG = 1
+
 
 def main() -> int:
     """Run the job that standard input names; 0 when it is done, 130 when interrupted."""
+    _die_with_parent()
     channel = _claim_stdout()
     # Unbuffered: the watcher thread may block in read while the interpreter shuts down.
     job = json.loads(_read_line(0))
@@ -92,10 +97,17 @@ def _read_line(handle: int) -> bytes:
     return bytes(line)
 
 
+def _die_with_parent() -> None:
+    """Where the kernel can, let it end this process in the moment in which the parent ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _end_with_parent() -> None:
+    # Also where the kernel cannot, and when the parent ended before it was asked.
     while os.read(0, 1024):
         pass
-    # The parent is gone, killed perhaps: a stage that goes on would race with the next run.
+    # The parent is gone: nobody would hear how a stage that goes on ends.
     os._exit(1)
 
 

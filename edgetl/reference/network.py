@@ -9,20 +9,10 @@ from torch import Tensor, nn
 
 from edgetl.errors import ConfigError
 from edgetl.extras import extra
+from edgetl.reference.architectures import HEADS, check_architecture
 from edgetl.spec import ClassifierInput, ImageInput, TensorInput
 
-_HEADS = {
-    "resnet18": "fc",
-    "resnet50": "fc",
-    "mobilenet_v3_small": "classifier.3",
-    "mobilenet_v3_large": "classifier.3",
-    "efficientnet_b0": "classifier.1",
-    "vit_b_16": "heads.head",
-    "mlp": "head",
-}
-ARCHITECTURES = tuple(_HEADS)
 _MLP_WIDTH = 128
-_VIT_PATCH = 16
 
 
 class Mlp(nn.Module):
@@ -114,8 +104,8 @@ def build_network(architecture: str, classes: int, input: ClassifierInput) -> nn
     """A network with freshly initialised weights, in training mode.
 
     Args:
-        architecture: One of `ARCHITECTURES`. ``mlp`` takes a tensor input, the others
-            (torchvision's own constructors) take an image.
+        architecture: One of `edgetl.reference.architectures.ARCHITECTURES`. ``mlp`` takes a
+            tensor input, the others (torchvision's own constructors) take an image.
         classes: How many outputs.
         input: What the classifier takes; ``vit_b_16`` is built for its size.
 
@@ -133,7 +123,14 @@ def build_network(architecture: str, classes: int, input: ClassifierInput) -> nn
         >>> network(torch.zeros(2, 64)).shape
         torch.Size([2, 10])
     """
-    _check_request(architecture, classes, input)
+    check_architecture(architecture, input)
+    if classes < 2:
+        raise ConfigError(
+            "classes",
+            got=str(classes),
+            expected="at least 2",
+            fix="a classifier of one class has nothing to decide: add the other classes",
+        )
     if isinstance(input, TensorInput):
         features = 1
         for size in input.shape:
@@ -158,9 +155,14 @@ def head_layer(network: nn.Module, architecture: str) -> str:
         >>> head_layer(Mlp(features=4, classes=2), "mlp")
         'head'
     """
-    name = _HEADS.get(architecture)
+    name = HEADS.get(architecture)
     if name is None:
-        raise _unknown(architecture)
+        raise ConfigError(
+            "architecture",
+            got=repr(architecture),
+            expected=f"one of {', '.join(HEADS)}",
+            fix="choose one of them",
+        )
     try:
         layer: nn.Module | None = network.get_submodule(name)
     except AttributeError:
@@ -173,44 +175,3 @@ def head_layer(network: nn.Module, architecture: str) -> str:
             fix="name the architecture that the network was built with",
         )
     return name
-
-
-def _check_request(architecture: str, classes: int, input: ClassifierInput) -> None:
-    if architecture not in _HEADS:
-        raise _unknown(architecture)
-    if classes < 2:
-        raise ConfigError(
-            "classes",
-            got=str(classes),
-            expected="at least 2",
-            fix="a classifier of one class has nothing to decide: add the other classes",
-        )
-    wants_tensor = architecture == "mlp"
-    if wants_tensor != isinstance(input, TensorInput):
-        raise ConfigError(
-            f"architecture '{architecture}'",
-            got="an image input" if wants_tensor else "a tensor input",
-            expected="a tensor input" if wants_tensor else "an image input",
-            fix="use 'mlp' for tensors, and a torchvision network for images",
-        )
-    if isinstance(input, ImageInput) and architecture == "vit_b_16":
-        _check_patches(input)
-
-
-def _check_patches(input: ImageInput) -> None:
-    if input.height != input.width or input.height % _VIT_PATCH:
-        raise ConfigError(
-            "architecture 'vit_b_16'",
-            got=f"an input of {input.height} x {input.width}",
-            expected=f"a square whose side is a multiple of {_VIT_PATCH}",
-            fix="set both sides to, say, 96 or 224",
-        )
-
-
-def _unknown(architecture: str) -> ConfigError:
-    return ConfigError(
-        "architecture",
-        got=repr(architecture),
-        expected=f"one of {', '.join(ARCHITECTURES)}",
-        fix="choose one of them",
-    )

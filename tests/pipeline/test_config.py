@@ -36,6 +36,14 @@ def load(tmp_path: Path, text: str) -> ReleaseConfig:
     return load_config(path)
 
 
+def test_paths_are_relative_to_the_config(tmp_path: Path) -> None:
+    (tmp_path / "mine.safetensors").write_bytes(b"")
+    text = GOOD.replace('"none"', '"mine.safetensors"').replace("builtin:digits", "idx:pictures")
+    config = load(tmp_path, text)
+    assert config.finetune.weights == str(tmp_path / "mine.safetensors")
+    assert config.data.source == f"idx:{tmp_path / 'pictures'}"
+
+
 def test_defaults_are_filled_in(tmp_path: Path) -> None:
     config = load(tmp_path, GOOD)
     assert config.input.spec() == TensorInput(shape=(8, 8))
@@ -57,11 +65,6 @@ def test_a_table_builds_the_same_config_and_keeps_which_limits_were_stated(tmp_p
     assert not again.gate.policy.states("max_nll_increase")
 
 
-def test_a_weights_path_is_relative_to_the_config(tmp_path: Path) -> None:
-    config = load(tmp_path, GOOD.replace('"none"', '"mine.safetensors"'))
-    assert config.finetune.weights == str(tmp_path / "mine.safetensors")
-
-
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
@@ -77,14 +80,27 @@ def test_a_weights_path_is_relative_to_the_config(tmp_path: Path) -> None:
         ("shape = [8, 8]", "", "shape"),
         ("shape = [8, 8]", "shape = [8", "line"),
         ('kind = "tensor"', 'kind = "image"', "height"),
+        ('weights = "none"', 'weights = "foo.pt"', "finetune.weights"),
+        ('weights = "none"', 'weights = "gone.safetensors"', "no file is"),
+        ('weights = "none"', 'weights = "none"\nlearning_rate = 0.1', "finetune.learning_rate"),
+        ('weights = "none"', 'weights = "none"\naugment = "light"', "augment"),
+        ('architecture = "mlp"', 'architecture = "mlpp"', "resnet18"),
+        ('architecture = "mlp"', 'architecture = "resnet18"', "an image input"),
+        ("val = 100", "val = 100\nseed = -1", "seed"),
+        ('version = "1.0.0"', 'version = "1.0.0"\nthreads = 100000', "threads"),
+        ('weights = "none"', "[export]\nopset = 99", "opset"),
         ('weights = "none"', "learning_rate = nan", "learning_rate"),
         ('weights = "none"', "learning_rate = -1.0", "learning_rate"),
         ('weights = "none"', 'recipe = "two_stage"', "recipe"),
-        ('weights = "none"', '[compile]\nvariants = ["ort-int4"]', "ort-int8"),
-        ('weights = "none"', "[compile]\nvariants = []", "variants"),
-        ('weights = "none"', '[compile]\nvariants = ["ov-fp32", "ov-fp32"]', "once"),
-        ('weights = "none"', '[gate]\nrequired = ["tensorrt"]', "tensorrt"),
-        ('weights = "none"', "[gate]\nrequired = []", "required"),
+        ('weights = "none"', 'weights = "none"\n[compile]\nvariants = ["ort-int4"]', "ort-int8"),
+        ('weights = "none"', 'weights = "none"\n[compile]\nvariants = []', "variants"),
+        (
+            'weights = "none"',
+            'weights = "none"\n[compile]\nvariants = ["ov-fp32", "ov-fp32"]',
+            "once",
+        ),
+        ('weights = "none"', 'weights = "none"\n[gate]\nrequired = ["tensorrt"]', "tensorrt"),
+        ('weights = "none"', 'weights = "none"\n[gate]\nrequired = []', "required"),
         ('weights = "none"', "[gate.policy]\nmax_flip_rate = inf", "max_flip_rate"),
         ('weights = "none"', "[gate.policy]\nmax_flips = 0.1", "max_flip"),
     ],

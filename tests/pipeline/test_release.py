@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgetl.errors import ConfigError, UsageError
+from edgetl.errors import ConfigError, DataError, UsageError
 from edgetl.pipeline.events import Event
 from edgetl.pipeline.graph import STAGES
 from edgetl.pipeline.release import release
@@ -97,6 +97,8 @@ def test_a_stricter_policy_is_judged_from_the_same_measurements(
     result = release(config, out=run, listen=events.append)
     assert result.verdict == "FAIL" and result.exit_code == 1
     assert result.bundle is None
+    # What an earlier verdict allowed to ship is gone with that verdict.
+    assert not (run / "bundle").exists()
     assert {event.stage for event in events if event.kind == "start"} == {"gate"}
     assert not any(row.verdict == "PASS" for row in result.rows)
 
@@ -120,7 +122,7 @@ def stopped_in(
     run.mkdir()
     for name in names[: names.index(stage)]:
         shutil.copytree(tiny_release.folder / name, run / name)
-    (run / ".lock").touch()
+    shutil.copyfile(tiny_release.folder / "run.json", run / "run.json")
     command = [sys.executable, "-m", "edgetl", "release"]
     said = run.with_suffix(".stderr")
     with said.open("w") as stderr:
@@ -173,11 +175,34 @@ def test_an_interrupt_ends_in_time_and_leaves_nothing_half_written(
     assert not list(run.glob(".export.*"))
 
 
-def test_only_a_run_folder_is_written_into(tiny_config: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UsageError, match="not a run"):
+@pytest.mark.parametrize("things", [["thesis.tex"], [".lock", "data/thesis.tex"]])
+def test_only_a_run_folder_is_written_into(
+    tiny_config: Path, tmp_path: Path, things: list[str]
+) -> None:
+    for name in things:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("years of work")
+    with pytest.raises(UsageError, match="other things"):
         release(tiny_config, out=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert (tmp_path / things[-1]).read_text() == "years of work"
+
+
+def test_the_run_of_another_release_is_not_taken_over(tiny_release, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_release.folder, run)
+    config = tmp_path / "other.toml"
+    config.write_text(tiny_release.config.read_text().replace('name = "tiny"', 'name = "other"'))
+    with pytest.raises(UsageError, match="another release, 'tiny'"):
+        release(config, out=run)
+    assert outputs(run) == outputs(tiny_release.folder)
+
+
+def test_what_is_refused_at_once_leaves_no_folder(tiny_config: Path, tmp_path: Path) -> None:
+    config = tmp_path / "more.toml"
+    config.write_text(tiny_config.read_text().replace("train = 500", "train = 5000"))
+    with pytest.raises(DataError):
+        release(config, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_stage_is_refused(tiny_config: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_a_finished_stage_is_current_under_its_key_only(tmp_path: Path) -> None:
     assert not folder.is_current("quantize", "k1")
 
 
-@pytest.mark.parametrize("damage", ["changed", "missing", "extra", "record"])
+@pytest.mark.parametrize("damage", ["changed", "missing", "extra", "record", "empty record"])
 def test_a_stage_whose_files_changed_is_not_current(tmp_path: Path, damage: str) -> None:
     folder = finished(tmp_path, "k1")
     model = folder.stage("export") / "model.onnx"
@@ -37,7 +37,7 @@ def test_a_stage_whose_files_changed_is_not_current(tmp_path: Path, damage: str)
     elif damage == "extra":
         (model.parent / "more.bin").write_bytes(b"")
     else:
-        (model.parent / "stage.json").write_text("{")
+        (model.parent / "stage.json").write_text("{" if damage == "record" else "{}")
     assert not folder.is_current("export", "k1")
 
 
@@ -72,11 +72,11 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         "from edgetl.pipeline.run_folder import RunFolder\n"
         "from edgetl.errors import UsageError\n"
         "try:\n"
-        "    with RunFolder(Path(sys.argv[1])).locked(): print('got it')\n"
+        "    with RunFolder(Path(sys.argv[1])).locked('r'): print('got it')\n"
         "except UsageError as error: print(error.got)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
-    with RunFolder(tmp_path / "run").locked():
+    with RunFolder(tmp_path / "run").locked("r"):
         held = subprocess.run(command, capture_output=True, text=True, check=True)
     free = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "still running" in held.stdout

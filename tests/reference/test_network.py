@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from edgetl.errors import ConfigError
+from edgetl.reference.architectures import ARCHITECTURES
 from edgetl.reference.network import (
-    ARCHITECTURES,
     Preprocess,
     Reference,
     build_network,
