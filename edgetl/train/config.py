@@ -11,6 +11,7 @@ from edgetl.errors import ConfigError
 Recipe = Literal["linear-probe", "two-stage", "full"]
 Augment = Literal["none", "light", "light-flip"]
 TrainPrecision = Literal["fp32", "bf16"]
+TrainDevice = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +19,14 @@ class FinetuneConfig:
     """The whole of a fine-tuning run but its data. Made only when every value can be used.
 
     Attributes:
-        architecture: A name of `edgetl.reference.network.ARCHITECTURES`.
+        architecture: A name of `edgetl.reference.architectures.ARCHITECTURES`.
         weights: ``"imagenet"`` (torchvision's download), ``"none"``, or the path of a
             ``.safetensors`` file.
         recipe: ``"linear-probe"`` trains the head on a frozen backbone; ``"two-stage"`` does so
             for `head_epochs`, then trains all parameters in a new optimiser at a lower rate;
             ``"full"`` trains all parameters from the start.
+        device: ``"auto"`` takes CUDA when there is one and the CPU otherwise; ``"cpu"`` and
+            ``"cuda"`` are used or refused, never replaced.
         epochs: Of the last (or only) phase, at most.
         head_epochs: Of the head phase of ``"two-stage"``.
         batch_size: Images a step, over all devices together.
@@ -51,6 +54,7 @@ class FinetuneConfig:
     architecture: str
     weights: str
     recipe: Recipe
+    device: TrainDevice = "auto"
     epochs: int = 10
     head_epochs: int = 3
     batch_size: int = 64
@@ -66,6 +70,7 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         self._choice("recipe", self.recipe, get_args(Recipe))
+        self._choice("device", self.device, get_args(TrainDevice))
         self._choice("augment", self.augment, get_args(Augment))
         self._choice("precision", self.precision, get_args(TrainPrecision))
         for name in ("epochs", "head_epochs", "batch_size"):

@@ -39,6 +39,8 @@ class FinetuneResult:
 
     Attributes:
         folder: Holds model.safetensors, classifier.json (temperature 1.0) and history.json.
+        device: What it was trained on: ``"cpu"`` or ``"cuda"``.
+        processes: How many trained together.
         best_epoch: Whose weights these are: the lowest NLL on val.
         records: One an epoch.
         weights: What the network started from.
@@ -46,6 +48,8 @@ class FinetuneResult:
     """
 
     folder: Path
+    device: str
+    processes: int
     best_epoch: int
     records: tuple[EpochRecord, ...]
     weights: WeightsReport
@@ -67,7 +71,8 @@ def finetune(
     The same call on the same machine and threads writes the same model.safetensors, bit by bit,
     also when it was killed on the way and called again: it goes on after the last whole epoch
     under ``out/checkpoints``. States of a call with other settings or data are removed.
-    Under `accelerate launch` it runs on several devices, and the first process writes.
+    Under `torchrun` or `accelerate launch` its processes train one classifier together, and the
+    first one writes.
 
     Args:
         config: The recipe and its settings.
@@ -85,6 +90,7 @@ def finetune(
         DataError: For splits that are too small or whose labels are no classes.
         CheckpointError: For weights that do not fit, a damaged checkpoint, or a loss that is not
             finite.
+        UnavailableError: When the config's device is not here.
         MissingExtraError: When accelerate, torchvision or safetensors is not installed.
 
     Example:
@@ -121,7 +127,16 @@ def finetune(
             train=Batches.of(train, input),
             val=Batches.of(val, input),
             folder=out / CHECKPOINTS,
-            digest=run_digest(config, report, train, val, input, classes),
+            digest=run_digest(
+                config,
+                report,
+                train,
+                val,
+                input,
+                classes,
+                device=accelerator.device.type,
+                processes=accelerator.num_processes,
+            ),
             progress=progress,
         )
         resumed = run.resume()
@@ -129,6 +144,8 @@ def finetune(
         network.load_state_dict(best_weights(run.folder, run.records))
     result = FinetuneResult(
         folder=out,
+        device=accelerator.device.type,
+        processes=accelerator.num_processes,
         best_epoch=best_record(run.records).epoch,
         records=tuple(run.records),
         weights=report,
@@ -151,6 +168,8 @@ def _history(
     return {
         "schema": HISTORY_SCHEMA,
         "config": described_config(config),
+        "device": result.device,
+        "processes": result.processes,
         "weights": asdict(result.weights),
         "images": {"train": train, "val": val},
         "best_epoch": result.best_epoch,

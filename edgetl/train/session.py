@@ -7,32 +7,71 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
 from edgetl.data.store import SplitPart
-from edgetl.errors import ConfigError, DataError
+from edgetl.errors import ConfigError, DataError, UnavailableError
 from edgetl.extras import extra
 from edgetl.files import canonical_json, sha256_bytes
 from edgetl.spec import ClassifierInput, TensorInput, input_to_json
 from edgetl.train.backbones import WeightsReport
-from edgetl.train.config import FinetuneConfig
+from edgetl.train.config import FinetuneConfig, TrainDevice
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
 def make_accelerator(config: FinetuneConfig) -> Accelerator:
-    """Device placement, mixed precision and several processes, as `accelerate launch` set them."""
+    """The config's device and precision, in as many processes as a launcher started.
+
+    Raises:
+        UnavailableError: When the device that was asked for is not here.
+    """
+    used = chosen_device(config.device)
     with extra("train"):
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
-    # The library keeps one precision for the life of a process, and a release may train twice:
-    # a backbone first, then the classifier. Its processes and devices stay as they are.
-    AcceleratorState._reset_state()
-    return Accelerator(mixed_precision="bf16" if config.precision == "bf16" else "no")
+    # The library keeps one precision and one device for the life of a process, and a program may
+    # train twice: a backbone first, then the classifier. Launched processes stay joined.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    accelerator = Accelerator(
+        cpu=used == "cpu", mixed_precision="bf16" if config.precision == "bf16" else "no"
+    )
+    if accelerator.device.type != used:
+        raise _unavailable(used, f"the device {accelerator.device}, chosen by the environment")
+    return accelerator
+
+
+def chosen_device(device: TrainDevice) -> Literal["cpu", "cuda"]:
+    """What a config's device means on this machine.
+
+    Raises:
+        UnavailableError: For ``"cuda"`` where there is none, or where it is switched off.
+
+    Example:
+        >>> chosen_device("cpu")
+        'cpu'
+    """
+    with extra("train"):
+        from accelerate.utils import parse_flag_from_env
+    switched_off = parse_flag_from_env("ACCELERATE_USE_CPU")
+    present = torch.cuda.is_available() and not switched_off
+    if device == "cuda" and not present:
+        off = "ACCELERATE_USE_CPU, which switches CUDA off"
+        raise _unavailable("cuda", off if switched_off else "no CUDA device that PyTorch can use")
+    return "cuda" if device != "cpu" and present else "cpu"
+
+
+def _unavailable(device: str, got: str) -> UnavailableError:
+    return UnavailableError(
+        f"training on {device}",
+        got=got,
+        expected=f"the device {device}",
+        fix="make it available to PyTorch, or set device to 'auto' or to another device",
+    )
 
 
 @contextmanager
@@ -104,6 +143,9 @@ def run_digest(
     val: SplitPart,
     input: ClassifierInput,
     classes: tuple[str, ...],
+    *,
+    device: str,
+    processes: int,
 ) -> str:
     """SHA-256 of everything that a run's result depends on, so that no other run is resumed."""
     return sha256_bytes(
@@ -115,6 +157,8 @@ def run_digest(
                 "val": _part_digest(val),
                 "input": input_to_json(input),
                 "classes": list(classes),
+                "device": device,
+                "processes": processes,
                 "torch": str(torch.__version__),
             }
         )

@@ -19,6 +19,7 @@ def _config(**changes: Any) -> FinetuneConfig:
     ("name", "value"),
     [
         ("recipe", "magic"),
+        ("device", "mps"),
         ("augment", "heavy"),
         ("precision", "fp16"),
         ("epochs", 0),

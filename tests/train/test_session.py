@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from edgetl.data.store import SplitPart
-from edgetl.errors import ConfigError, DataError
+from edgetl.errors import ConfigError, DataError, UnavailableError
 from edgetl.spec import ClassifierInput, ImageInput, TensorInput
 from edgetl.train.backbones import WeightsReport
 from edgetl.train.config import FinetuneConfig
-from edgetl.train.session import check_request, make_accelerator, reproducible, run_digest
+from edgetl.train.session import (
+    check_request,
+    chosen_device,
+    make_accelerator,
+    reproducible,
+    run_digest,
+)
 
 CONFIG = FinetuneConfig(architecture="mlp", weights="none", recipe="full", threads=1)
 INPUT: ClassifierInput = TensorInput(shape=(64,))
@@ -43,6 +50,36 @@ def test_one_process_can_train_in_two_precisions() -> None:
         assert answer.dtype == autocast
 
 
+def test_the_device_is_what_was_asked_for_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert chosen_device("auto") == chosen_device("cpu") == "cpu"
+    with pytest.raises(UnavailableError, match="no CUDA device") as caught:
+        make_accelerator(dataclasses.replace(CONFIG, device="cuda"))
+    assert caught.value.exit_code == 3
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [chosen_device(device) for device in ("auto", "cuda", "cpu")] == ["cuda", "cuda", "cpu"]
+    assert make_accelerator(dataclasses.replace(CONFIG, device="cpu")).device.type == "cpu"
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert chosen_device("auto") == "cpu"
+    with pytest.raises(UnavailableError, match="ACCELERATE_USE_CPU"):
+        chosen_device("cuda")
+
+
+def test_an_environment_that_names_another_device_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")
+    with pytest.raises(UnavailableError, match="meta"):
+        make_accelerator(dataclasses.replace(CONFIG, device="cpu"))
+    monkeypatch.undo()
+    assert make_accelerator(dataclasses.replace(CONFIG, device="cpu")).device.type == "cpu"
+
+
+def _digest(*args: Any, device: str = "cpu", processes: int = 1) -> str:
+    return run_digest(*args, device=device, processes=processes)
+
+
 def test_the_digest_changes_with_whatever_the_result_depends_on(
     train_part: SplitPart, val_part: SplitPart
 ) -> None:
@@ -50,11 +87,9 @@ def test_the_digest_changes_with_whatever_the_result_depends_on(
     reordered = dataclasses.replace(train_part, ids=train_part.ids[::-1])
     relabelled = dataclasses.replace(train_part, labels=(train_part.labels + 1) % 3)
     made = [
-        run_digest(CONFIG, report, train_part, val_part, INPUT, CLASSES),
-        run_digest(
-            dataclasses.replace(CONFIG, seed=1), report, train_part, val_part, INPUT, CLASSES
-        ),
-        run_digest(
+        _digest(CONFIG, report, train_part, val_part, INPUT, CLASSES),
+        _digest(dataclasses.replace(CONFIG, seed=1), report, train_part, val_part, INPUT, CLASSES),
+        _digest(
             CONFIG,
             dataclasses.replace(report, sha256="0" * 64),
             train_part,
@@ -62,14 +97,16 @@ def test_the_digest_changes_with_whatever_the_result_depends_on(
             INPUT,
             CLASSES,
         ),
-        run_digest(CONFIG, report, reordered, val_part, INPUT, CLASSES),
-        run_digest(CONFIG, report, relabelled, val_part, INPUT, CLASSES),
-        run_digest(CONFIG, report, val_part, train_part, INPUT, CLASSES),
-        run_digest(CONFIG, report, train_part, val_part, TensorInput(shape=(8, 8)), CLASSES),
-        run_digest(CONFIG, report, train_part, val_part, INPUT, ("a", "b", "d")),
+        _digest(CONFIG, report, reordered, val_part, INPUT, CLASSES),
+        _digest(CONFIG, report, relabelled, val_part, INPUT, CLASSES),
+        _digest(CONFIG, report, val_part, train_part, INPUT, CLASSES),
+        _digest(CONFIG, report, train_part, val_part, TensorInput(shape=(8, 8)), CLASSES),
+        _digest(CONFIG, report, train_part, val_part, INPUT, ("a", "b", "d")),
+        _digest(CONFIG, report, train_part, val_part, INPUT, CLASSES, device="cuda"),
+        _digest(CONFIG, report, train_part, val_part, INPUT, CLASSES, processes=2),
     ]
     assert len(set(made)) == len(made)
-    assert made[0] == run_digest(CONFIG, report, train_part, val_part, INPUT, CLASSES)
+    assert made[0] == _digest(CONFIG, report, train_part, val_part, INPUT, CLASSES)
 
 
 def test_requests_that_cannot_be_trained_are_refused(

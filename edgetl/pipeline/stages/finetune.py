@@ -36,7 +36,8 @@ def run(context: StageContext, out: Path) -> None:
     )
     for name in ("model.safetensors", "classifier.json", "history.json"):
         shutil.copyfile(context.scratch / name, out / name)
-    place = f"cpu, {context.threads} threads" if result.device == "cpu" else result.device
+    count = f"{context.threads} thread{'s' if context.threads > 1 else ''}"
+    place = f"cpu, {count}" if result.device == "cpu" else result.device
     best = result.records[result.best_epoch - 1]
     context.reporter.note(
         f"kept epoch {best.epoch} of {len(result.records)}: val top-1 {best.top1:.4f}, "
