@@ -5,7 +5,7 @@ weights pretrained on rendered letters and once from random ones: five seeds, th
 the same number of epochs and the same recipe for both. Top-1 is measured on test images; the
 interval is of the paired difference over seeds.
 
-    python benchmarks/transfer_from_letters.py --out benchmarks/results/transfer.json
+    python benchmarks/transfer_from_letters.py --out transfer.json
 """
 
 from __future__ import annotations
@@ -88,10 +88,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--per-class", type=int, default=20)
     parser.add_argument("--val-per-class", type=int, default=20)
     parser.add_argument("--test", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--letters-per-class", type=int, default=200)
-    parser.add_argument("--letters-epochs", type=int, default=3)
+    parser.add_argument("--letters-per-class", type=int, default=400)
+    parser.add_argument("--letters-epochs", type=int, default=4)
     return parser.parse_args()
 
 

@@ -48,7 +48,7 @@ def load_weights(network: nn.Module, weights: str, architecture: str) -> Weights
         network: Of `architecture`.
         weights: ``"none"``; ``"imagenet"``, which downloads torchvision's default weights once,
             into torch's own cache, and checks their hash; or the path of a ``.safetensors`` file.
-        architecture: A name of `edgetl.reference.network.ARCHITECTURES`.
+        architecture: A name of `edgetl.reference.architectures.ARCHITECTURES`.
 
     Returns:
         What was loaded, and what was not.
