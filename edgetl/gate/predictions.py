@@ -119,7 +119,7 @@ class Predictions:
             digest.update(self.labels.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the npz file described in docs/results.md; equal predictions give equal bytes."""
         arrays: dict[str, NDArray[Any]] = {"schema": np.array(SCHEMA)}
         if self.logits is not None:
@@ -134,10 +134,10 @@ class Predictions:
             arrays["classes"] = np.array(self.classes, dtype=np.str_)
         for name, column in self.slices.items():
             arrays[_SLICE + name] = column
-        write_npz(path, arrays)
+        write_npz(Path(path), arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Predictions:
+    def load(cls, path: Path | str) -> Predictions:
         """Read an npz file written by `save`, or by any other tool in the same layout.
 
         Arrays with other names are ignored.

@@ -98,3 +98,9 @@ def test_the_data_hash_depends_on_ids_and_labels():
     assert len({answers.data_hash() for answers in variants}) == 4
     again = Predictions(probabilities=GOOD[::-1], labels=np.ones(12, int))
     assert again.data_hash() == variants[2].data_hash()
+
+
+def test_a_path_may_be_a_text(tmp_path):
+    answers = Predictions(labels=[0, 1], probabilities=[[0.75, 0.25], [0.5, 0.5]])
+    answers.save(f"{tmp_path}/answers.npz")
+    assert Predictions.load(f"{tmp_path}/answers.npz").data_hash() == answers.data_hash()
