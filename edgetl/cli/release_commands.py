@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from edgetl.cli.arguments import check_file, check_outputs, write_result
@@ -41,6 +45,20 @@ def _run_and_write(options: argparse.Namespace, stage: str) -> int:
     return result.exit_code
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """A job runner's SIGTERM ends a release as Ctrl-C does: stopped, cleaned up, resumable."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_until(options: argparse.Namespace, stage: str) -> ReleaseResult:
     """Run the stages of a config up to `stage`, showing progress and the closing table."""
     check_file(options.config, "a release config (TOML)")
@@ -48,7 +66,7 @@ def run_until(options: argparse.Namespace, stage: str) -> ReleaseResult:
         from edgetl.cli.console import Console
         from edgetl.pipeline.release import release
     console = Console(quiet=options.quiet or str(options.json) == "-")
-    with console.progress() as listen:
+    with _terminable(), console.progress() as listen:
         result = release(options.config, out=options.out, until=stage, listen=listen)
     console.show_result(result, stage)
     return result

@@ -164,11 +164,12 @@ def test_killed_at_any_stage_it_resumes_to_the_same_verdict(
     assert leftovers(run) == []
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_in_time_and_leaves_nothing_half_written(
-    tiny_release, tmp_path: Path
+    tiny_release, tmp_path: Path, how: signal.Signals
 ) -> None:
     run = tmp_path / "run"
-    process = stopped_in("export", signal.SIGINT, tiny_release, run)
+    process = stopped_in("export", how, tiny_release, run)
     assert process.returncode == 130
     assert "interrupted" in process.stderr
     assert not (run / "export").exists()
