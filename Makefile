@@ -23,7 +23,8 @@ $(STAMP): requirements.lock
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
+	@echo "installing the locked packages into $(VENV) (torch with its CUDA libraries is large)"
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python \
 	  --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
