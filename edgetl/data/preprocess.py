@@ -13,13 +13,55 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgetl.data.decode import MAX_PIXELS
+from edgetl.data.samples import EncodedImages, Samples, SeveralSamples
 from edgetl.errors import DataError
-from edgetl.spec import Array, ClassifierInput, ImageInput, TensorInput
+from edgetl.spec import (
+    Array,
+    ClassifierInput,
+    ImageInput,
+    SeveralInputs,
+    SingleInput,
+    TensorInput,
+)
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def to_batch(images: Sequence[Array] | Array, spec: ClassifierInput) -> Array:
+def to_inputs(samples: Samples, spec: ClassifierInput) -> dict[str, Array]:
+    """What a backend's `run` takes: each input tensor's name -> its batch.
+
+    Args:
+        samples: A batch, as a split holds it.
+        spec: The classifier's input.
+
+    Raises:
+        DataError: When the samples are not for such an input; else as `to_batch`.
+
+    Example:
+        >>> inputs = to_inputs(np.zeros((5, 28, 28), np.uint8), ImageInput(height=96, width=96))
+        >>> {name: batch.shape for name, batch in inputs.items()}
+        {'image': (5, 96, 96, 3)}
+    """
+    if not isinstance(spec, SeveralInputs):
+        if isinstance(samples, SeveralSamples):
+            raise _unlike(f"the inputs {', '.join(samples.parts)}", "one input")
+        return {spec.tensor.name: to_batch(samples, spec)}
+    if not isinstance(samples, SeveralSamples) or samples.parts.keys() != spec.parts.keys():
+        got = samples.parts if isinstance(samples, SeveralSamples) else ["one input"]
+        raise _unlike(", ".join(got), f"the inputs {', '.join(spec.parts)}")
+    return {name: to_batch(samples.parts[name], part) for name, part in spec.parts.items()}
+
+
+def _unlike(got: str, expected: str) -> DataError:
+    return DataError(
+        "samples",
+        got=got,
+        expected=expected,
+        fix="describe in [input] what the data holds, by the same names",
+    )
+
+
+def to_batch(images: Sequence[Array] | EncodedImages | Array, spec: SingleInput) -> Array:
     """A batch in the shape and dtype of the graph's input.
 
     Args:
@@ -136,7 +178,9 @@ def _check(image: Array) -> None:
         )
 
 
-def _tensor_batch(images: Sequence[Array] | Array, spec: TensorInput) -> NDArray[np.float32]:
+def _tensor_batch(
+    images: Sequence[Array] | EncodedImages | Array, spec: TensorInput
+) -> NDArray[np.float32]:
     shapes = {(image.dtype.str, image.shape) for image in images}
     if len(shapes) > 1:
         raise DataError(

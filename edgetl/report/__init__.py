@@ -1,0 +1,1 @@
+"""The HTML report of a release and its plots."""
