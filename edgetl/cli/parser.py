@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgetl.cli import bundle_commands, gate_command, release_commands
+from edgetl.cli import bundle_commands, completion_command, gate_command, release_commands
 from edgetl.cli.arguments import add_common, positive_int, thread_count
 from edgetl.errors import UsageError
 from edgetl.version import __version__
@@ -99,6 +99,7 @@ def make_parser() -> Parser:
     _add_verify(commands)
     _add_selftest(commands)
     _add_inspect(commands)
+    _add_completion(commands)
     return parser
 
 
@@ -256,6 +257,23 @@ def _add_inspect(commands: Any) -> None:
     )
     _add_bundle(parser)
     add_common(parser)
+
+
+def _add_completion(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "completion",
+        "print the script that lets a shell complete commands, options and files",
+        completion_command.completion_command,
+        "source <(edgetl completion bash)",
+    )
+    parser.epilog = f"{parser.epilog}\n\n{completion_command.INSTALL}"
+    parser.add_argument(
+        "shell",
+        choices=completion_command.SHELLS,
+        metavar="SHELL",
+        help="one of " + ", ".join(completion_command.SHELLS),
+    )
 
 
 def command_names(parser: Parser) -> Sequence[str]:
