@@ -137,8 +137,7 @@ class ImageInput:
                 raise SpecError(
                     f"image input, {name}",
                     got=f"{list(values)}",
-                    expected=f"{self.channel_count} finite numbers for channels "
-                    f"'{self.channels}'",
+                    expected=f"{self.channel_count} finite numbers for channels '{self.channels}'",
                     fix=f"give one {name} a channel, as the network was trained with",
                 )
         if not (np.asarray(self.std) > 0).all():
@@ -302,8 +301,13 @@ def input_to_json(spec: ClassifierInput) -> dict[str, Any]:
 
 
 _LATER_KEYS: Mapping[str, Any] = MappingProxyType(
-    {"resize_to": None, "letterbox": None, "antialias": True, "channels": "rgb",
-     "pixel_range": "0-1"}
+    {
+        "resize_to": None,
+        "letterbox": None,
+        "antialias": True,
+        "channels": "rgb",
+        "pixel_range": "0-1",
+    }
 )
 _IMAGE_KEYS = frozenset(
     {"kind", "height", "width", "resize_shorter", "interpolation", "mean", "std", *_LATER_KEYS}
@@ -344,7 +348,9 @@ def _single(value: Mapping[str, Any]) -> SingleInput:
         return TensorInput(shape=tuple(_positive(size) for size in value["shape"]))
     unknown = sorted(value.keys() - _IMAGE_KEYS)
     if value["kind"] != "image" or unknown:
-        raise ValueError(f"the kind {value['kind']!r}" if not unknown else f"the key {unknown[0]!r}")
+        raise ValueError(
+            f"the kind {value['kind']!r}" if not unknown else f"the key {unknown[0]!r}"
+        )
     shorter, to = value["resize_shorter"], value.get("resize_to")
     return ImageInput(
         height=_positive(value["height"]),

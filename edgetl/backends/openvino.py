@@ -1,4 +1,4 @@
-"""OpenVINO: an IR in FP32, BF16 or INT8 on the CPU, or on a device asked for by name."""
+"""OpenVINO: an IR in FP32, BF16, FP16 or INT8 on the CPU, or on a device asked for by name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ import numpy as np
 
 from edgetl.backends.checked import CheckedBackend, check_threads, vendor_error
 from edgetl.backends.execution import Execution, LayerExecution
-from edgetl.backends.options import model_files, no_other_settings, text_setting
+from edgetl.backends.openvino_device import (
+    check_device,
+    check_device_name,
+    chosen_device,
+    compiled_model,
+    device_settings,
+)
+from edgetl.backends.options import count_setting, model_files, no_other_settings, text_setting
 from edgetl.errors import ConfigError, ModelError, UnavailableError
 from edgetl.extras import extra
 from edgetl.spec import Array, Precision, Setting, TensorSpec, Variant
 
 _HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16", Precision.FP16: "f16"}
-# What a device must say of itself before a precision is asked of it.
-_CAPABILITIES = {"bf16": "BF16", "f16": "FP16"}
 _TYPE_NAMES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _import_lock = threading.Lock()
 
@@ -63,20 +68,26 @@ def load(
 ) -> OpenVinoBackend:
     """Load an IR into OpenVINO; see `registry.load`.
 
-    `variant.settings` may have ``device`` (default ``CPU``) and, for INT8 variants,
-    ``float_precision``: ``f32`` (default) or ``bf16``, what the layers that stayed in floating
-    point are computed in. `cache_dir` is where OpenVINO may keep compiled models.
+    `variant.settings` may have ``device`` (default ``CPU``), ``static_batch`` (the batch that the
+    model is compiled for; by default a fixed one, 1, only where the device takes no other) and,
+    for INT8 variants, ``float_precision``: ``f32`` (default), ``bf16`` or ``f16``, what the layers
+    that stayed in floating point are computed in. `cache_dir` is where OpenVINO may keep compiled
+    models.
     """
     count = check_threads(threads)
-    no_other_settings(variant, {"device", "float_precision"})
+    no_other_settings(variant, {"device", "float_precision", "static_batch"})
+    device = text_setting(variant, "device", "CPU")
+    check_device_name(device)
+    static_batch = count_setting(variant, "static_batch")
     xml, weights = model_files(variant, files, 2)
     return OpenVinoBackend(
         xml,
         weights,
         subject=variant.id,
         threads=count,
-        device=text_setting(variant, "device", "CPU"),
+        device=device,
         hint=_hint(variant),
+        static_batch=static_batch,
         cache_dir=cache_dir,
     )
 
@@ -90,8 +101,11 @@ class OpenVinoBackend(CheckedBackend):
         xml, weights: The two files of an IR.
         subject: What to call the model in an error.
         threads: The threads of one call; OpenVINO takes no more than there are cores.
-        device: An OpenVINO device; it is obtained, or UnavailableError is raised.
+        device: An OpenVINO device; it is obtained, or UnavailableError is raised. ``AUTO`` is the
+            device that OpenVINO chooses; `execution` says which.
         hint: The floating-point precision to compute in: f32, bf16 or f16.
+        static_batch: The batch to compile for; shorter ones are filled up, longer ones run in
+            parts, so that any batch may be asked. None leaves the batch free where it can be.
         cache_dir: Where OpenVINO may keep compiled models; None keeps none.
     """
 
@@ -104,12 +118,12 @@ class OpenVinoBackend(CheckedBackend):
         threads: int,
         device: str,
         hint: str,
+        static_batch: int | None,
         cache_dir: Path | None,
     ) -> None:
         self._openvino = import_openvino()
         core = self._openvino.Core()
-        self._device = device
-        _check_device(core, device, hint)
+        check_device(core, device)
         # Any other format would be recognised too, and read without the checks that it needs.
         if not xml.lstrip().startswith((b"<?xml", b"<net")):
             raise ModelError(
@@ -118,33 +132,44 @@ class OpenVinoBackend(CheckedBackend):
                 expected="an OpenVINO IR: the .xml file, then the .bin file",
                 fix="list the variant's files in that order",
             )
-        self._settings = _settings(threads, hint, cache_dir)
         try:
             model = core.read_model(xml, weights)
             _check_stateless(subject, model)
-            self._compiled: Any = core.compile_model(model, device, self._settings)
+            # Before the batch may be fixed: what a caller may ask stays free.
+            inputs, outputs = _specs(subject, model.inputs), _specs(subject, model.outputs)
+            chosen = chosen_device(core, model, device)
+            self._settings = device_settings(
+                core, chosen, threads=threads, hint=hint, cache_dir=cache_dir
+            )
+            self._compiled, self._batch = compiled_model(
+                core, model, chosen, self._settings, static_batch
+            )
         except RuntimeError as error:
             raise vendor_error(subject, error) from error
-        _check_hint(self._compiled, subject, hint)
-        super().__init__(
-            subject,
-            input_spec=_specs(subject, self._compiled.inputs),
-            output_spec=_specs(subject, self._compiled.outputs),
-        )
+        _check_hint(self._compiled, self._settings, subject)
+        self._asked = device
+        super().__init__(subject, input_spec=inputs, output_spec=outputs)
         self._pool: deque[_Request] = deque()
 
     def execution(self) -> Execution:
         """Read the compiled graph back, with the precision that each layer is executed in."""
         self._check_alive()
         compiled = self._compiled
+        device = ",".join(compiled.get_property("EXECUTION_DEVICES"))
+        settings = {key: _plain(compiled, key) for key in self._settings if key != "CACHE_DIR"}
+        settings["CACHE_DIR"] = "CACHE_DIR" in self._settings
+        if self._batch is not None:
+            settings["static_batch"] = self._batch
+        if self._asked != device:
+            settings["device"] = self._asked
         return Execution(
             backend="openvino",
             version=self._openvino.get_version(),
-            device=",".join(compiled.get_property("EXECUTION_DEVICES")),
-            threads=int(compiled.get_property("INFERENCE_NUM_THREADS")),
-            settings={key: _plain(compiled, key) for key in self._settings if key != "CACHE_DIR"}
-            | {"CACHE_DIR": "CACHE_DIR" in self._settings},
-            layers=_layers(compiled.get_runtime_model()),
+            device=device,
+            # A device without threads of its own is waited for by the caller's.
+            threads=int(settings.get("INFERENCE_NUM_THREADS", 1)),
+            settings=settings,
+            layers=_layers(compiled),
         )
 
     def _answer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -153,9 +178,30 @@ class OpenVinoBackend(CheckedBackend):
             request = self._pool.pop()
         except IndexError:
             request = _Request(self._openvino, self._compiled, self.output_spec)
-        outputs = request.answer(inputs)
+        if self._batch is None:
+            outputs = request.answer(inputs)
+        else:
+            outputs = self._in_parts(request, inputs, self._batch)
         self._pool.append(request)
         return outputs
+
+    def _in_parts(
+        self, request: _Request, inputs: Mapping[str, Array], size: int
+    ) -> dict[str, Array]:
+        count = self._batch_of(inputs) or 0
+        parts = []
+        for start in range(0, count, size):
+            rows = slice(start, min(start + size, count))
+            given = {
+                name: _filled_up(array[rows], size) if self._has_batch(name) else array
+                for name, array in inputs.items()
+            }
+            found = request.answer(given)
+            parts.append({name: array[: rows.stop - start] for name, array in found.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _has_batch(self, name: str) -> bool:
+        return self.input_spec[name].shape[:1] == (None,)
 
     def _release(self) -> None:
         self._pool.clear()
@@ -192,6 +238,13 @@ class _Request:
         return held
 
 
+def _filled_up(rows: Array, size: int) -> Array:
+    # With rows that are there already: nothing that is computed over the whole batch, such as
+    # the range of a dynamic quantization, sees a value that no caller gave.
+    missing = size - len(rows)
+    return rows if not missing else np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
+
+
 def _hint(variant: Variant) -> str:
     if variant.precision is not Precision.INT8:
         if "float_precision" in variant.settings:
@@ -203,48 +256,14 @@ def _hint(variant: Variant) -> str:
             )
         return _HINTS[variant.precision]
     hint = text_setting(variant, "float_precision", "f32")
-    if hint not in ("f32", "bf16"):
+    if hint not in _HINTS.values():
         raise ConfigError(
             f"settings of {variant.id}, 'float_precision'",
             got=repr(hint),
-            expected="'f32' or 'bf16'",
+            expected="'f32', 'bf16' or 'f16'",
             fix="remove it for the default, 'f32'",
         )
     return hint
-
-
-def _settings(threads: int, hint: str, cache_dir: Path | None) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": hint,
-        # A pinned thread waits for its core when anything else runs there, and two classifiers
-        # would be pinned to the same cores.
-        "ENABLE_CPU_PINNING": False,
-    }
-    if cache_dir is not None:
-        settings["CACHE_DIR"] = str(cache_dir)
-    return settings
-
-
-def _check_device(core: Any, device: str, hint: str) -> None:
-    if device not in core.available_devices:
-        raise UnavailableError(
-            f"OpenVINO device {device}",
-            got=f"a machine with {', '.join(core.available_devices) or 'no device'}",
-            expected=device,
-            fix="install the device's driver, or ask for another device",
-        )
-    needed = _CAPABILITIES.get(hint)
-    capabilities = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
-    if needed is not None and needed not in capabilities:
-        raise UnavailableError(
-            f"OpenVINO device {device}",
-            got=f"the precisions {', '.join(capabilities)}",
-            expected=needed,
-            fix="use an fp32 or int8 variant on this device",
-        )
 
 
 def _check_stateless(subject: str, model: Any) -> None:
@@ -257,8 +276,9 @@ def _check_stateless(subject: str, model: Any) -> None:
         )
 
 
-def _check_hint(compiled: Any, subject: str, hint: str) -> None:
-    got = _plain(compiled, "INFERENCE_PRECISION_HINT")
+def _check_hint(compiled: Any, settings: Mapping[str, Any], subject: str) -> None:
+    hint = settings.get("INFERENCE_PRECISION_HINT")
+    got = None if hint is None else _plain(compiled, "INFERENCE_PRECISION_HINT")
     if got != hint:
         raise UnavailableError(
             subject,
@@ -294,17 +314,22 @@ def _specs(subject: str, ports: list[Any]) -> dict[str, TensorSpec]:
     return specs
 
 
-def _layers(model: Any) -> tuple[LayerExecution, ...]:
+def _layers(compiled: Any) -> tuple[LayerExecution, ...]:
+    try:
+        operations = compiled.get_runtime_model().get_ordered_ops()
+    except RuntimeError:
+        # A device that keeps its graph to itself, such as an NPU.
+        return ()
     layers = []
-    for operation in model.get_ordered_ops():
+    for operation in operations:
         facts = operation.get_rt_info()
-        kind = facts["layerType"].astype(str)
+        kind = _fact(facts, "layerType")
         if kind not in ("Const", "Input", "Output"):
-            layers.append(
-                LayerExecution(
-                    name=operation.get_friendly_name(),
-                    type=kind,
-                    precision=facts["runtimePrecision"].astype(str),
-                )
-            )
+            name = operation.get_friendly_name()
+            precision = _fact(facts, "runtimePrecision")
+            layers.append(LayerExecution(name=name, type=kind, precision=precision))
     return tuple(layers)
+
+
+def _fact(facts: Any, key: str) -> str:
+    return str(facts[key].astype(str)) if key in facts else "not told"

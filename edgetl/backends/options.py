@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from edgetl.errors import ConfigError, ModelError
 from edgetl.spec import Variant
 
+# More rows than any device answers at once; a model compiled for them would take all memory.
+_MAX_COUNT = 1024
+
 
 def model_files(variant: Variant, files: Mapping[str, bytes], count: int) -> tuple[bytes, ...]:
     """The bytes of the variant's files, in the variant's order.
@@ -56,5 +59,22 @@ def text_setting(variant: Variant, key: str, default: str) -> str:
             got=repr(value),
             expected=f"a text such as '{default}'",
             fix="put it in quotes",
+        )
+    return value
+
+
+def count_setting(variant: Variant, key: str) -> int | None:
+    """A setting that is a whole number of at least 1; None when it is not set.
+
+    Raises:
+        ConfigError: When it is something else.
+    """
+    value = variant.settings.get(key)
+    if value is not None and (type(value) is not int or not 1 <= value <= _MAX_COUNT):
+        raise ConfigError(
+            f"settings of {variant.id}, '{key}'",
+            got=repr(value),
+            expected=f"a whole number from 1 to {_MAX_COUNT}",
+            fix=f"set {key} = 1, or remove it",
         )
     return value

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from edgetl.bundle.manifest import GoldenFiles, GoldenKind, Manifest
 from edgetl.errors import BundleError, DataError
 from edgetl.metrics.checks import as_probabilities
-from edgetl.spec import Array, ImageInput, Precision
+from edgetl.spec import Array, ImageInput, Precision, SeveralInputs, SingleInput
 
 ANSWERS = "golden/answers.npz"
 TENSORS = "golden/inputs.npy"
@@ -42,13 +43,17 @@ def default_tolerance(precision: Precision) -> float:
     return _TOLERANCE[precision]
 
 
+GoldenInputs = tuple[bytes, ...] | NDArray[np.float32]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GoldenSet:
     """Golden inputs and answers.
 
     Attributes:
         kind: ``"real"`` or ``"synthetic"``.
-        inputs: Encoded PNG images, or for a tensor input one float32 array [n, *shape].
+        inputs: Encoded PNG images, or for a tensor input one float32 array [n, *shape]; for
+            several inputs each one's, by name.
         reference: The reference's probabilities, float32 [n, K].
         answers: Each variant's own probabilities, float32 [n, K], by variant id.
         tolerance: Largest allowed difference by variant id; the default of the variant's
@@ -56,13 +61,20 @@ class GoldenSet:
     """
 
     kind: GoldenKind
-    inputs: tuple[bytes, ...] | NDArray[np.float32]
+    inputs: GoldenInputs | Mapping[str, GoldenInputs]
     reference: NDArray[np.float32]
     answers: Mapping[str, NDArray[np.float32]]
     tolerance: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.reference)
+
+    def rows(self) -> list[Any]:
+        """One entry an input, as `edgetl.Classifier.predict` takes it."""
+        if not isinstance(self.inputs, Mapping):
+            return list(self.inputs)
+        rows = zip(*self.inputs.values(), strict=True)
+        return [dict(zip(self.inputs, row, strict=True)) for row in rows]
 
 
 def golden_files(
@@ -115,7 +127,8 @@ def read_golden(manifest: Manifest, files: Mapping[str, bytes]) -> GoldenSet | N
         raise _error(
             listed.answers, f"arrays {sorted(arrays)}", f"one array for each of {sorted(wanted)}"
         )
-    shape = (len(inputs), len(manifest.classes))
+    first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs
+    shape = (len(first), len(manifest.classes))
     for name, array in arrays.items():
         _check_answers(f"{listed.answers}: {name}", array, shape)
     reference = arrays.pop(REFERENCE)
@@ -134,10 +147,20 @@ def _error(subject: str, got: str, expected: str) -> BundleError:
     )
 
 
-def _input_files(inputs: tuple[bytes, ...] | NDArray[np.float32]) -> dict[str, bytes]:
+def _input_files(inputs: GoldenInputs | Mapping[str, GoldenInputs]) -> dict[str, bytes]:
+    if isinstance(inputs, Mapping):
+        return {
+            path: data
+            for name, part in inputs.items()
+            for path, data in _part_files(part, f"{name}/", f"golden/{name}.npy").items()
+        }
+    return _part_files(inputs, "", TENSORS)
+
+
+def _part_files(inputs: GoldenInputs, folder: str, tensors: str) -> dict[str, bytes]:
     if isinstance(inputs, np.ndarray):
-        return {TENSORS: _npy(inputs)}
-    return {f"golden/{at:03d}.png": data for at, data in enumerate(inputs)}
+        return {tensors: _npy(inputs)}
+    return {f"golden/{folder}{at:03d}.png": data for at, data in enumerate(inputs)}
 
 
 def _npy(array: Array) -> bytes:
@@ -160,19 +183,44 @@ def _npz(arrays: Mapping[str, Array]) -> bytes:
 
 def _read_inputs(
     manifest: Manifest, files: Mapping[str, bytes]
-) -> tuple[bytes, ...] | NDArray[np.float32]:
-    paths = manifest.golden.inputs
-    if isinstance(manifest.input, ImageInput):
+) -> GoldenInputs | dict[str, GoldenInputs]:
+    paths, spec = manifest.golden.inputs, manifest.input
+    if not isinstance(spec, SeveralInputs):
+        return _read_part(paths, files, spec)
+    parts: dict[str, GoldenInputs] = {}
+    left = set(paths)
+    for name, part in spec.parts.items():
+        mine = tuple(
+            path
+            for path in paths
+            if path == f"golden/{name}.npy" or path.startswith(f"golden/{name}/")
+        )
+        if not mine:
+            raise _error(
+                f"golden inputs of '{name}'", "no file", f"golden/{name}.npy or .png files"
+            )
+        parts[name] = _read_part(mine, files, part)
+        left -= set(mine)
+    counts = {name: len(part) for name, part in parts.items()}
+    if left or len(set(counts.values())) != 1:
+        raise _error("golden inputs", f"{counts}, and {sorted(left)[:3]}", "as many of each input")
+    return parts
+
+
+def _read_part(
+    paths: tuple[str, ...], files: Mapping[str, bytes], spec: SingleInput
+) -> GoldenInputs:
+    if isinstance(spec, ImageInput):
         for path in paths:
             if not files[path].startswith(_PNG):
                 raise _error(path, "another kind of file", "a PNG image")
         return tuple(files[path] for path in paths)
     array = _read_npy(paths[0], files[paths[0]])
-    if len(paths) != 1 or array.shape[1:] != manifest.input.shape or not len(array):
+    if len(paths) != 1 or array.shape[1:] != spec.shape or not len(array):
         raise _error(
             paths[0],
             f"{len(paths)} files, the first of shape {array.shape}",
-            f"one file with an array [n, {', '.join(map(str, manifest.input.shape))}]",
+            f"one file with an array [n, {', '.join(map(str, spec.shape))}]",
         )
     return array
 

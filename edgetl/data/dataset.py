@@ -1,30 +1,47 @@
-"""A labelled set of images in memory, each known by the hash of its content."""
+"""A labelled set of samples in memory, each known by the hash of its content."""
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl.data.content import check_samples, content_id, content_ids
+from edgetl.data.samples import Samples
 from edgetl.errors import DataError
-from edgetl.spec import Array
+
+__all__ = [
+    "Dataset",
+    "GivenSplit",
+    "check_classes",
+    "check_every_class",
+    "is_plain_text",
+    "content_id",
+    "content_ids",
+]
+
+GivenSplit = Literal["train", "val", "calib", "test"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """Images of one size with their labels.
+    """Samples with their labels.
 
     Attributes:
-        name: Where the images come from, such as ``builtin:digits``.
-        images: uint8 [n, height, width] (grey) or [n, height, width, 3] (RGB).
+        name: Where the samples come from, such as ``builtin:digits``.
+        images: uint8 [n, height, width] (grey) or [n, height, width, 3] (RGB) of one size;
+            pictures of any size as `EncodedImages`; finite tensors float32 [n, ...]; or several
+            inputs as `SeveralSamples`.
         labels: int64 [n], positions in `classes`.
         classes: The names of the classes; at least two, different even when case is ignored.
-        ids: For each image, the `content_id` of its pixels.
-        given_split: For each image ``"train"`` or ``"test"`` when the source says so.
+        ids: For each sample, its id as `edgetl.data.content.sample_ids` makes it.
+        given_split: For each sample ``"train"``, ``"val"``, ``"calib"`` or ``"test"``, when the
+            source says so.
+        slices: Name of a column -> for each sample its value, such as which camera took it.
 
     Raises:
         DataError: When these do not fit together.
@@ -38,14 +55,15 @@ class Dataset:
     """
 
     name: str
-    images: NDArray[np.uint8]
+    images: Samples
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     ids: tuple[str, ...]
     given_split: tuple[str, ...] | None = None
+    slices: Mapping[str, tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
-        check_images(self.images, self.name)
+        check_samples(self.images, self.name)
         count = len(self.images)
         if self.labels.shape != (count,) or self.labels.dtype != np.int64:
             raise DataError(
@@ -56,20 +74,28 @@ class Dataset:
             )
         _check_names(self.classes, self.labels, self.name)
         check_classes(self.classes, self.name)
-        for what in (self.ids, self.given_split):
+        for what in (self.ids, self.given_split, *(self.slices or {}).values()):
             if what is not None and len(what) != count:
                 raise DataError(
                     f"dataset {self.name}",
-                    got=f"{len(what)} entries for {count} images",
-                    expected="one id, and one given split, for each image",
-                    fix="make ids with content_ids(images)",
+                    got=f"{len(what)} entries for {count} samples",
+                    expected="one id, one given split and one value of each slice for each sample",
+                    fix="make ids with sample_ids(images)",
                 )
+        unknown = sorted(set(self.given_split or ()) - set(get_args(GivenSplit)))
+        if unknown:
+            raise DataError(
+                f"given split of {self.name}",
+                got=repr(unknown[0]),
+                expected=f"one of {', '.join(get_args(GivenSplit))}",
+                fix="rename it",
+            )
 
     def __len__(self) -> int:
         return len(self.images)
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> Dataset:
-        """The images at `indices`, in that order; the classes stay the same."""
+        """The samples at `indices`, in that order; the classes stay the same."""
         chosen = np.asarray(indices, dtype=np.int64)
         given = self.given_split
         return Dataset(
@@ -79,44 +105,9 @@ class Dataset:
             classes=self.classes,
             ids=tuple(self.ids[i] for i in chosen),
             given_split=None if given is None else tuple(given[i] for i in chosen),
-        )
-
-
-def content_id(image: Array) -> str:
-    """SHA-256 of an array's dtype, shape and values (row by row), as 64 hexadecimal digits.
-
-    Example:
-        >>> content_id(np.zeros((2, 3), np.uint8)) == content_id(np.zeros((3, 2), np.uint8))
-        False
-    """
-    shape = "x".join(str(size) for size in image.shape)
-    digest = hashlib.sha256(f"{image.dtype.str} {shape}\n".encode())
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()
-
-
-def content_ids(images: Array) -> tuple[str, ...]:
-    """The `content_id` of each image along the first axis."""
-    return tuple(content_id(image) for image in images)
-
-
-def check_images(images: Array, name: str) -> None:
-    """Refuse anything but uint8 [n, height, width] or [n, height, width, 3].
-
-    Raises:
-        DataError: For another dtype, rank, channel count, or an image without pixels.
-    """
-    fits = (
-        images.dtype == np.uint8
-        and (images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3))
-        and 0 not in images.shape[1:]
-    )
-    if not fits:
-        raise DataError(
-            f"images of {name}",
-            got=f"{images.dtype} {images.shape}",
-            expected="uint8 [n, height, width] or [n, height, width, 3]",
-            fix="give grey or RGB images of one size, channels last",
+            slices=None
+            if self.slices is None
+            else {name: tuple(held[i] for i in chosen) for name, held in self.slices.items()},
         )
 
 
@@ -136,14 +127,15 @@ def check_classes(classes: tuple[str, ...], name: str) -> None:
         )
     seen: dict[str, str] = {}
     for label in classes:
-        if not label.strip() or any(unicodedata.category(c) in ("Cc", "Cf") for c in label):
+        if not is_plain_text(label):
             raise DataError(
                 f"class name {label!r} of {name}",
                 got="an empty name or a control character",
                 expected="printable text",
                 fix="rename the class",
             )
-        folded = label.casefold()
+        # Some file systems decompose letters: é as one character or as two is one name.
+        folded = unicodedata.normalize("NFC", label).casefold()
         if folded in seen:
             raise DataError(
                 f"class names of {name}",
@@ -152,6 +144,17 @@ def check_classes(classes: tuple[str, ...], name: str) -> None:
                 fix="rename one of them, or merge the two classes",
             )
         seen[folded] = label
+
+
+def is_plain_text(text: str) -> bool:
+    """Whether a text can be shown as it is: not blank, no control character, valid Unicode.
+
+    Example:
+        >>> is_plain_text("cat"), is_plain_text("c\\x1b[2Jat"), is_plain_text(" ")
+        (True, False, False)
+    """
+    hidden = ("Cc", "Cf", "Cs")
+    return bool(text.strip()) and not any(unicodedata.category(c) in hidden for c in text)
 
 
 def _check_names(classes: tuple[str, ...], labels: NDArray[np.int64], name: str) -> None:

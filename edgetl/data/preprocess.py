@@ -2,6 +2,7 @@
 
 Resizing and cropping follow torchvision's `Resize` (Pillow, antialiased) and `CenterCrop` on
 Pillow images, so that a network trained with these sees the same pixels here without torch.
+Without antialiasing they follow torchvision on tensors (`edgetl.data.point_sampling`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgetl.data.decode import MAX_PIXELS
+from edgetl.data.point_sampling import point_sample
 from edgetl.data.samples import EncodedImages, Samples, SeveralSamples
 from edgetl.errors import DataError
 from edgetl.spec import (
@@ -24,7 +26,12 @@ from edgetl.spec import (
     TensorInput,
 )
 
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 def to_inputs(samples: Samples, spec: ClassifierInput) -> dict[str, Array]:
@@ -72,9 +79,11 @@ def to_batch(images: Sequence[Array] | EncodedImages | Array, spec: SingleInput)
         spec: The classifier's input.
 
     Returns:
-        uint8 [n, height, width, 3] for an `ImageInput`; float32 [n, *shape] for a `TensorInput`.
-        A uint8 image becomes a tensor only when the shapes are equal up to axes of length 1, or
-        the tensor is flat and has as many values: no layout is guessed.
+        uint8 [n, height, width, 3] for an `ImageInput`, always RGB (the graph puts the channels
+        in the network's order), or [n, height, width, 1] when its channels are grey; float32
+        [n, *shape] for a `TensorInput`. A uint8 image becomes a tensor only when the shapes are
+        equal up to axes of length 1, or the tensor is flat and has as many values: no layout is
+        guessed.
 
     Raises:
         DataError: For an empty batch, or images of another dtype or layout.
@@ -93,49 +102,75 @@ def to_batch(images: Sequence[Array] | EncodedImages | Array, spec: SingleInput)
         )
     if isinstance(spec, TensorInput):
         return _tensor_batch(images, spec)
-    batch = np.empty((len(images), spec.height, spec.width, 3), np.uint8)
+    batch = np.empty((len(images), spec.height, spec.width, spec.channel_count), np.uint8)
     for position, image in enumerate(images):
         fitted = fit_image(image, spec)
         if fitted.ndim == 3:
             batch[position] = fitted
         else:
             # Channel by channel: broadcasting over a last axis of three takes twice as long.
-            for channel in range(3):
+            for channel in range(spec.channel_count):
                 batch[position, :, :, channel] = fitted
     return batch
 
 
 def fit_image(image: Array, spec: ImageInput) -> NDArray[np.uint8]:
-    """One image resized and cropped to the spec's size.
+    """One image resized, and cropped or letterboxed, to the spec's size.
+
+    A letterboxed image is resized to round(h / r) × round(w / r) pixels, r being the greater of
+    h / height and w / width, halves to even and at least 1; of an odd number of grey rows or
+    columns, the one more is below or at the right. (These are the sizes of timm's ``border``.)
 
     Args:
-        image: uint8 [height, width] or [height, width, 3].
-        spec: The size, the filter, and whether the shorter side is resized and the centre
-            cropped. Where the resized image is smaller than the crop, black is put around it.
+        image: uint8 [h, w] or [h, w, 3].
+        spec: The size, the way to it, the filter, and whether the image is made grey, which is
+            done before resizing by Pillow's formula for ``"L"`` (ITU-R BT.601 luma). Where a
+            resized image is smaller than the crop, black is put around it.
 
     Returns:
-        uint8 of the spec's height and width, grey or RGB as it came.
+        uint8 of the spec's height and width: [height, width] when the image or the spec is grey,
+        [height, width, 3] in RGB otherwise.
 
     Raises:
         DataError: For any other array, or an image so long and thin that resizing its shorter
             side would give more than 64 million pixels.
+        SpecError: For ``lanczos`` without antialiasing.
 
     Example:
         >>> wide = np.zeros((10, 30, 3), np.uint8)
         >>> fit_image(wide, ImageInput(height=8, width=8, resize_shorter=9)).shape
         (8, 8, 3)
+        >>> fit_image(wide, ImageInput(height=6, width=6, letterbox=114))[:, 0, 0].tolist()
+        [114, 114, 0, 0, 114, 114]
     """
     _check(image)
+    if spec.channels == "grey" and image.ndim == 3:
+        image = np.asarray(Image.fromarray(np.ascontiguousarray(image)).convert("L"))
     height, width = _resized(image.shape[0], image.shape[1], spec)
     if (height, width) != image.shape[:2]:
-        picture = Image.fromarray(np.ascontiguousarray(image))
-        image = np.asarray(picture.resize((width, height), _FILTERS[spec.interpolation]))
+        image = _resize(image, height, width, spec)
     if (height, width) == (spec.height, spec.width):
         return image
+    if spec.letterbox is not None:
+        return _letterbox(image, spec.height, spec.width, spec.letterbox)
     return _centre_crop(image, spec.height, spec.width)
 
 
+def _resize(
+    image: NDArray[np.uint8], height: int, width: int, spec: ImageInput
+) -> NDArray[np.uint8]:
+    if not spec.antialias:
+        return point_sample(image, height, width, spec.interpolation)
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    return np.asarray(picture.resize((width, height), _FILTERS[spec.interpolation]))
+
+
 def _resized(height: int, width: int, spec: ImageInput) -> tuple[int, int]:
+    if spec.resize_to is not None:
+        return spec.resize_to
+    if spec.letterbox is not None:
+        ratio = max(height / spec.height, width / spec.width)
+        return max(1, round(height / ratio)), max(1, round(width / ratio))
     if spec.resize_shorter is None:
         return spec.height, spec.width
     short, long = min(height, width), max(height, width)
@@ -148,6 +183,13 @@ def _resized(height: int, width: int, spec: ImageInput) -> tuple[int, int]:
             fix="crop the picture",
         )
     return (longer, spec.resize_shorter) if height >= width else (spec.resize_shorter, longer)
+
+
+def _letterbox(image: NDArray[np.uint8], height: int, width: int, grey: int) -> NDArray[np.uint8]:
+    top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
+    boxed = np.full((height, width, *image.shape[2:]), grey, np.uint8)
+    boxed[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return boxed
 
 
 def _centre_crop(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

@@ -80,3 +80,16 @@ def _renamed(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
         ids=dataset.ids,
         given_split=dataset.given_split,
     )
+
+
+def resolve_source(source: str, base: Path) -> str:
+    """A source with its path made absolute, relative to `base`; others as they are.
+
+    Example:
+        >>> resolve_source("builtin:digits", Path("/data"))
+        'builtin:digits'
+    """
+    kind, _, place = source.partition(":")
+    if kind == "builtin" or not place:
+        return source
+    return f"{kind}:{(base / place).resolve()}"

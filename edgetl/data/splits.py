@@ -53,8 +53,11 @@ def make_splits(
     The order of drawing is test, calib, val, train: another `train` changes no other split.
 
     Args:
-        dataset: Where the images are. With a `Dataset.given_split` the test split is drawn from
-            what was given as test, and the other three from what was given as train.
+        dataset: Where the images are. Parts in its `Dataset.given_split` are kept apart: test is
+            drawn from what was given as test, val from what was given as val, calib from what
+            was given as calib. Without a given calib part, calib is drawn from the given val
+            part when that is large enough for both. A split whose part is not given is drawn
+            from train; what is left of a part other than train is not used.
         val, calib: Images in these splits; 0 for none.
         test: Images in the test split; 0 for none. None takes the whole given test part.
         train: Images in the train split; None takes all that remain.
@@ -62,7 +65,7 @@ def make_splits(
 
     Raises:
         DataError: When there are too few images, a class would be missing from a split, or the
-            same image is in the given train part and in the given test part.
+            same image is in two of the given parts.
 
     Example:
         >>> from edgetl.data.sources import open_dataset
@@ -77,14 +80,15 @@ def make_splits(
                 f"split {name}", got=f"{size} images", expected="0 or more", fix="correct its size"
             )
     rng = np.random.default_rng(seed)
-    pool, given_test = _parts(dataset)
-    copies = _copies(dataset, pool)
-    distinct = pool[~copies[pool]]
-    if given_test is not None:
-        tested = _draw(dataset, given_test, len(given_test) if test is None else test, "test", rng)
+    parts = _given_parts(dataset)
+    copies = _copies(dataset)
+    pools = {name: part[~copies[part]] for name, part in parts.items()}
+    if "test" in parts:
+        given = parts["test"]
+        tested = _draw(dataset, given, len(given) if test is None else test, "test", rng)
     elif test is not None:
-        tested = _draw(dataset, distinct, test, "test", rng)
-        distinct = np.setdiff1d(distinct, tested)
+        tested = _draw(dataset, pools["train"], test, "test", rng)
+        pools["train"] = np.setdiff1d(pools["train"], tested)
     else:
         raise DataError(
             f"split test of {dataset.name}",
@@ -92,12 +96,20 @@ def make_splits(
             expected="a number of images: this source has no test part of its own",
             fix="set the size of the test split",
         )
-    calibrated = _draw(dataset, distinct, calib, "calib", rng)
-    distinct = np.setdiff1d(distinct, calibrated)
-    validated = _draw(dataset, distinct, val, "val", rng)
-    rest = np.setdiff1d(pool, np.concatenate([tested, calibrated, validated]))
+    of_calib = _pool_of_calib(pools, val=val, calib=calib)
+    calibrated = _draw(dataset, pools[of_calib], calib, "calib", rng)
+    pools[of_calib] = np.setdiff1d(pools[of_calib], calibrated)
+    of_val = "val" if "val" in pools else "train"
+    validated = _draw(dataset, pools[of_val], val, "val", rng)
+    rest = np.setdiff1d(parts["train"], np.concatenate([tested, calibrated, validated]))
     trained = _draw(dataset, rest, len(rest) if train is None else train, "train", rng)
     return Splits(train=trained, val=validated, calib=calibrated, test=tested)
+
+
+def _pool_of_calib(pools: dict[str, Indices], *, val: int, calib: int) -> str:
+    if "calib" in pools:
+        return "calib"
+    return "val" if "val" in pools and len(pools["val"]) >= val + calib else "train"
 
 
 def check_disjoint(ids: dict[str, tuple[str, ...]]) -> None:
@@ -125,23 +137,23 @@ def check_disjoint(ids: dict[str, tuple[str, ...]]) -> None:
                 )
 
 
-def _parts(dataset: Dataset) -> tuple[Indices, Indices | None]:
+def _given_parts(dataset: Dataset) -> dict[str, Indices]:
+    """The positions of each part that the source gives; all of them as train when it gives none."""
     if dataset.given_split is None:
-        return np.arange(len(dataset), dtype=np.int64), None
-    is_test = np.array([given == "test" for given in dataset.given_split])
-    pool = np.flatnonzero(~is_test).astype(np.int64)
-    given_test = np.flatnonzero(is_test).astype(np.int64)
+        return {"train": np.arange(len(dataset), dtype=np.int64)}
+    given = np.array(dataset.given_split)
+    parts = {name: np.flatnonzero(given == name).astype(np.int64) for name in SPLIT_NAMES}
     check_disjoint(
         {
-            "the given train part": tuple(dataset.ids[i] for i in pool),
-            "the given test part": tuple(dataset.ids[i] for i in given_test),
+            f"the given {name} part": tuple(dataset.ids[i] for i in part)
+            for name, part in parts.items()
         }
     )
-    return pool, given_test
+    return {name: part for name, part in parts.items() if name == "train" or len(part)}
 
 
-def _copies(dataset: Dataset, pool: Indices) -> NDArray[np.bool_]:
-    counts = Counter(dataset.ids[i] for i in pool)
+def _copies(dataset: Dataset) -> NDArray[np.bool_]:
+    counts = Counter(dataset.ids)
     return np.array([counts[image] > 1 for image in dataset.ids], dtype=np.bool_)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.data.dataset import Dataset, check_images, content_ids
+from edgetl.data.content import check_samples, sample_ids, stored_ids
+from edgetl.data.dataset import Dataset
+from edgetl.data.npz_arrays import read_npz
+from edgetl.data.packing import pack_samples, pack_slices, unpack_samples, unpack_slices
 from edgetl.data.regular_file import open_regular
+from edgetl.data.samples import EncodedImages, Samples, SeveralSamples
 from edgetl.data.splits import SPLIT_NAMES, Splits, check_disjoint
 from edgetl.errors import DataError, GateError
 from edgetl.files import atomic_folder, parse_json, sha256_bytes, write_json
@@ -28,17 +30,19 @@ _FIX = "make the splits anew"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SplitPart:
-    """The images of one split.
+    """The samples of one split.
 
     Attributes:
-        ids: The `content_id` of each image.
+        ids: The id of each sample, as in `Dataset.ids`.
         labels: int64 [n].
-        images: uint8 [n, height, width] or [n, height, width, 3].
+        images: Samples of any kind, as in `Dataset.images`.
+        slices: As in `Dataset.slices`.
     """
 
     ids: tuple[str, ...]
     labels: NDArray[np.int64]
-    images: NDArray[np.uint8]
+    images: Samples
+    slices: Mapping[str, tuple[str, ...]] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,6 +63,8 @@ def dataset_hash(part: SplitPart | Dataset) -> str:
 def save_splits(folder: Path, dataset: Dataset, splits: Splits) -> None:
     """Write the four splits into a folder, whole or not at all.
 
+    Encoded pictures are kept as their files' bytes, not as pixels.
+
     The folder gets one npz a split and ``splits.json``. The same dataset and splits give the same
     bytes. A record of test openings that the folder already holds is kept.
 
@@ -76,7 +82,7 @@ def save_splits(folder: Path, dataset: Dataset, splits: Splits) -> None:
     kept = before.read_bytes() if before.is_file() else None
     with atomic_folder(folder) as temporary:
         for name, part in parts.items():
-            (temporary / f"{name}.npz").write_bytes(_npz(part))
+            _write_npz(temporary / f"{name}.npz", part)
         if kept is not None:
             (temporary / OPENINGS_FILE).write_bytes(kept)
         write_json(
@@ -85,10 +91,7 @@ def save_splits(folder: Path, dataset: Dataset, splits: Splits) -> None:
                 "schema": SCHEMA,
                 "dataset": dataset.name,
                 "classes": list(dataset.classes),
-                "splits": {
-                    name: {"images": len(part), "hash": dataset_hash(part)}
-                    for name, part in parts.items()
-                },
+                "splits": {name: _entry(part) for name, part in parts.items()},
             },
         )
 
@@ -120,11 +123,15 @@ class SplitStore:
             entries = {str(name): description["splits"][name] for name in SPLIT_NAMES}
             self.hashes = {name: str(entry["hash"]) for name, entry in entries.items()}
             self.sizes = {name: int(entry["images"]) for name, entry in entries.items()}
+            self._entries = {name: dict(entry) for name, entry in entries.items()}
         except (KeyError, TypeError, ValueError) as error:
             raise _bad(folder / _DESCRIPTION, f"{type(error).__name__}: {error}") from error
 
     def load(self, name: str) -> SplitPart:
-        """Read the train, val or calib split.
+        """Read the train, val or calib split, and check that it is what was written.
+
+        Pixels and tensors are hashed again and held against their ids; of encoded pictures the
+        files' bytes are, by the hash that binds them to the ids of their pixels.
 
         Raises:
             GateError: When `name` is ``"test"``: only the gate opens that, with `open_test`.
@@ -199,17 +206,24 @@ class SplitStore:
         check_disjoint({name: self._ids(name) for name in SPLIT_NAMES})
 
     def _ids(self, name: str) -> tuple[str, ...]:
-        return _decode_ids(_arrays(self.folder / f"{name}.npz", ("ids",))["ids"])
+        path = self.folder / f"{name}.npz"
+        return _decode_ids(read_npz(path, names=("ids",))["ids"])
 
     def _read(self, name: str) -> SplitPart:
         path = self.folder / f"{name}.npz"
-        arrays = _arrays(path, ("ids", "labels", "images"))
-        images, labels = arrays["images"], arrays["labels"]
-        check_images(images, str(path))
-        part = SplitPart(ids=content_ids(images), labels=labels, images=images)
-        if labels.dtype != np.int64 or labels.shape != (len(images),):
-            raise _bad(path, f"labels {labels.dtype} {labels.shape} for {len(images)} images")
-        if part.ids != _decode_ids(arrays["ids"]) or dataset_hash(part) != self.hashes[name]:
+        arrays = read_npz(path)
+        try:
+            part = _part_of(arrays)
+        except (KeyError, ValueError, DataError) as error:
+            raise _bad(path, str(error)) from error
+        if part.labels.dtype != np.int64 or part.labels.shape != (len(part.images),):
+            raise _bad(
+                path,
+                f"labels {part.labels.dtype} {part.labels.shape} for {len(part.images)} images",
+            )
+        right = len(part) == len(part.images) and _entry(part) == self._entries[name]
+        # An encoded picture is known by its file here: decoding all of them takes minutes.
+        if not right or (not _has_encoded(part.images) and part.ids != sample_ids(part.images)):
             raise _bad(path, "images or labels that are not the ones that were written")
         return part
 
@@ -224,23 +238,47 @@ class SplitStore:
 
 def _part(dataset: Dataset, indices: NDArray[np.int64]) -> SplitPart:
     chosen = dataset.subset(indices)
-    return SplitPart(ids=chosen.ids, labels=chosen.labels, images=chosen.images)
+    return SplitPart(
+        ids=chosen.ids, labels=chosen.labels, images=chosen.images, slices=chosen.slices
+    )
 
 
-def _npz(part: SplitPart) -> bytes:
-    stream = io.BytesIO()
+def _entry(part: SplitPart) -> dict[str, Any]:
+    """What ``splits.json`` says of a split; keys that say nothing new of plain pixels are absent."""
+    entry: dict[str, Any] = {"images": len(part), "hash": dataset_hash(part)}
+    if _has_encoded(part.images):
+        # Binds each id, which is that of the pixels, to the bytes that these were decoded from.
+        pairs = zip(part.ids, stored_ids(part.images), strict=True)
+        entry["stored"] = sha256_bytes("".join(f"{a} {b}\n" for a, b in pairs).encode())
+    if part.slices is not None:
+        entry["slices"] = {
+            name: sha256_bytes("\n".join(values).encode()) for name, values in part.slices.items()
+        }
+    return entry
+
+
+def _has_encoded(samples: Samples) -> bool:
+    if isinstance(samples, SeveralSamples):
+        return any(isinstance(part, EncodedImages) for part in samples.parts.values())
+    return isinstance(samples, EncodedImages)
+
+
+def _write_npz(path: Path, part: SplitPart) -> None:
     ids = np.array([image.encode() for image in part.ids], dtype="S64")
-    np.savez(stream, ids=ids, labels=part.labels, images=np.ascontiguousarray(part.images))
-    return stream.getvalue()
+    arrays = pack_samples(part.images) | pack_slices(part.slices)
+    with path.open("wb") as stream:
+        np.savez(stream, ids=ids, labels=part.labels, **arrays)  # type: ignore[arg-type]
 
 
-def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    with open_regular(path, follow_links=False) as stream:
-        try:
-            with np.load(stream, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in names}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-            raise _bad(path, f"{type(error).__name__}: {error}") from error
+def _part_of(arrays: Mapping[str, Any]) -> SplitPart:
+    samples = unpack_samples(arrays)
+    check_samples(samples, "a split")
+    return SplitPart(
+        ids=_decode_ids(arrays["ids"]),
+        labels=arrays["labels"],
+        images=samples,
+        slices=unpack_slices(arrays),
+    )
 
 
 def _decode_ids(ids: NDArray[Any]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import io
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -40,7 +40,7 @@ def onnx_from_torch(
 ) -> bytes:
     """Export a classifier as one ONNX file with its preprocessing and softmax head inside.
 
-    The graph takes `input.tensor` with a free batch, and answers ``probabilities`` float32
+    The graph takes `input.tensors` with a free batch, and answers ``probabilities`` float32
     [batch, classes] and, when asked, ``logits`` (after division by the temperature). It carries
     no source path, stack trace, doc string or external data, and its names come from the
     network's own layers: the same weights give the same bytes.
@@ -67,7 +67,7 @@ def onnx_from_torch(
     _check_opset(opset)
     graph = ClassifierGraph(network, input=input, head=head, logits=logits).eval()
     outputs = ["probabilities", "logits"] if logits else ["probabilities"]
-    model = _exported(graph, input.tensor, outputs, opset)
+    model = _exported(graph, input.tensors, outputs, opset)
     _read_input_through_cast(model.graph)
     _name_after_layers(model.graph)
     for tidy in (
@@ -93,20 +93,28 @@ def _check_opset(opset: int) -> None:
         )
 
 
-def _exported(graph: nn.Module, tensor: TensorSpec, outputs: list[str], opset: int) -> ir.Model:
+def _exported(
+    graph: nn.Module, tensors: Sequence[TensorSpec], outputs: list[str], opset: int
+) -> ir.Model:
     # A batch of two: one of size one would be specialised to a constant.
-    shape = [2 if size is None else size for size in tensor.shape]
-    example = torch.zeros(shape, dtype=getattr(torch, tensor.dtype))
+    examples = tuple(
+        torch.zeros(
+            [2 if size is None else size for size in tensor.shape],
+            dtype=getattr(torch, tensor.dtype),
+        )
+        for tensor in tensors
+    )
+    batch = torch.export.Dim("batch")
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
                 graph,
-                (example,),
+                examples,
                 dynamo=True,
                 opset_version=opset,
-                input_names=[tensor.name],
+                input_names=[tensor.name for tensor in tensors],
                 output_names=outputs,
-                dynamic_shapes={"x": {0: torch.export.Dim("batch")}},
+                dynamic_shapes={"batches": tuple({0: batch} for _ in tensors)},
                 external_data=False,
                 verbose=False,
             )

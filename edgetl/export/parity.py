@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,14 +36,19 @@ class Parity:
 
 
 def check_parity(
-    model: bytes, reference: Array, images: Array, *, batch: int = 32, threads: int | None = None
+    model: bytes,
+    reference: Array,
+    inputs: Mapping[str, Array],
+    *,
+    batch: int = 32,
+    threads: int | None = None,
 ) -> Parity:
     """Compare an FP32 ONNX model in ONNX Runtime with the reference's probabilities.
 
     Args:
         model: The exported file's bytes.
-        reference: float [n, classes], the reference's probabilities for `images`.
-        images: [n, ...] as the model's input takes them.
+        reference: float [n, classes], the reference's probabilities for the same images.
+        inputs: Each input's name -> [n, ...], as the model takes it.
         batch: Images at once.
         threads: Of ONNX Runtime; None takes every core.
 
@@ -58,10 +64,10 @@ def check_parity(
         ... g (float[b, 2] x) => (float[b, 2] probabilities) {probabilities = Softmax(x)}'''
         >>> model = onnx.parser.parse_model(text).SerializeToString()
         >>> reference = np.array([[0.5, 0.5], [0.880797, 0.119203]])
-        >>> check_parity(model, reference, np.array([[0, 0], [2, 0]], np.float32)).images
+        >>> check_parity(model, reference, {"x": np.array([[0, 0], [2, 0]], np.float32)}).images
         2
     """
-    answers = _answers(model, images, batch, threads)
+    answers = _answers(model, inputs, batch, threads)
     expected = np.asarray(reference, np.float64)
     if expected.shape != answers.shape:
         raise DataError(
@@ -91,18 +97,22 @@ def check_parity(
     )
 
 
-def _answers(model: bytes, images: Array, batch: int, threads: int | None) -> NDArray[np.float64]:
-    if len(images) == 0:
+def _answers(
+    model: bytes, inputs: Mapping[str, Array], batch: int, threads: int | None
+) -> NDArray[np.float64]:
+    count = min((len(array) for array in inputs.values()), default=0)
+    if count == 0:
         raise DataError(
             "parity images", got="none", expected="at least one", fix="pass some real images"
         )
     variant = Variant(id="export", backend="onnxruntime", precision=Precision.FP32, files=(_FILE,))
     backend = registry.load(variant, {_FILE: model}, threads=threads)
     try:
-        (name,) = backend.input_spec
         parts = [
-            backend.run({name: images[start : start + batch]})["probabilities"]
-            for start in range(0, len(images), batch)
+            backend.run({name: array[start : start + batch] for name, array in inputs.items()})[
+                "probabilities"
+            ]
+            for start in range(0, count, batch)
         ]
     finally:
         backend.close()

@@ -7,6 +7,7 @@ and b/T → softmax in FP32 → ``probabilities``. A tensor input enters the net
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from edgetl.errors import ModelError
-from edgetl.spec import ClassifierInput, Head, ImageInput
+from edgetl.spec import ClassifierInput, Head, ImageInput, SingleInput, named_parts
 
 
 class Ending(StrEnum):
@@ -60,15 +61,30 @@ class ClassifierGraph(nn.Module):
         layer = _linear_layer(self.network, head)
         _divide(layer, head.temperature)
         self.layer = head.layer
-        self.preprocess = _Preprocess(input) if isinstance(input, ImageInput) else nn.Identity()
+        self.preprocess = preprocessing(input)
         self.logits = logits
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, *batches: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Probabilities [batch, classes], and the logits when they were asked for."""
         layer = self.network.get_submodule(self.layer)
-        _, linear = _answer(self.network, layer, self.preprocess(x))
+        prepared = [part(batch) for part, batch in zip(self.preprocess, batches, strict=True)]
+        _, linear = _answer(self.network, layer, prepared)
         probabilities = torch.softmax(linear[0], dim=-1)
         return (probabilities, linear[0]) if self.logits else probabilities
+
+
+def preprocessing(input: ClassifierInput) -> nn.ModuleList:
+    """What each input tensor passes on its way into the network, in the spec's order.
+
+    Example:
+        >>> (part,) = preprocessing(ImageInput(height=2, width=2))
+        >>> part(torch.zeros(5, 2, 2, 3, dtype=torch.uint8)).shape
+        torch.Size([5, 3, 2, 2])
+    """
+    return nn.ModuleList(
+        _Preprocess(part) if isinstance(part, ImageInput) else nn.Identity()
+        for part in named_parts(input).values()
+    )
 
 
 class _Preprocess(nn.Module):
@@ -77,16 +93,20 @@ class _Preprocess(nn.Module):
 
     def __init__(self, input: ImageInput) -> None:
         super().__init__()
-        mean = np.asarray(input.mean, np.float64).reshape(1, 3, 1, 1)
-        std = np.asarray(input.std, np.float64).reshape(1, 3, 1, 1)
-        # (x / 255 - mean) / std as one multiplication and one addition.
-        self.register_buffer("scale", torch.from_numpy((1 / (255 * std)).astype(np.float32)))
+        mean = np.asarray(input.mean, np.float64).reshape(1, -1, 1, 1)
+        std = np.asarray(input.std, np.float64).reshape(1, -1, 1, 1)
+        top = 255 if input.pixel_range == "0-1" else 1
+        self.reverses = input.channels == "bgr"
+        # (x / top - mean) / std as one multiplication and one addition.
+        self.register_buffer("scale", torch.from_numpy((1 / (top * std)).astype(np.float32)))
         self.register_buffer("shift", torch.from_numpy((-mean / std).astype(np.float32)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # TensorRT takes a uint8 input only when a Cast is its one and first reader. Without
         # contiguous(), the strides of NHWC reach the pooling layers, whose export then gathers.
         pixels = x.to(torch.float32).permute(0, 3, 1, 2).contiguous()
+        if self.reverses:
+            pixels = pixels.flip(1)
         return pixels * self.scale + self.shift
 
 
@@ -139,13 +159,13 @@ def _same(answer: object, expected: torch.Tensor) -> bool:
 
 
 def _answer(
-    network: nn.Module, layer: nn.Module, x: torch.Tensor
+    network: nn.Module, layer: nn.Module, inputs: Sequence[torch.Tensor]
 ) -> tuple[object, list[torch.Tensor]]:
     """The network's answer, and what its head's linear layer gave on the way."""
     linear: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda _module, _inputs, output: linear.append(output))
     try:
-        return network(x), linear
+        return network(*inputs), linear
     finally:
         handle.remove()
 
@@ -197,14 +217,17 @@ def _divide(layer: nn.Linear, temperature: float) -> None:
         layer.register_parameter(name, nn.Parameter(divided, requires_grad=False))
 
 
-def _probe_input(input: ClassifierInput) -> torch.Tensor:
+def _probe_input(input: ClassifierInput) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
+    drawn = [_drawn(part, generator) for part in named_parts(input).values()]
+    return [part(batch) for part, batch in zip(preprocessing(input), drawn, strict=True)]
+
+
+def _drawn(input: SingleInput, generator: torch.Generator) -> torch.Tensor:
+    shape = [2 if size is None else size for size in input.tensor.shape]
     if isinstance(input, ImageInput):
-        pixels = torch.randint(
-            0, 256, (2, input.height, input.width, 3), generator=generator, dtype=torch.uint8
-        )
-        return _Preprocess(input)(pixels)  # type: ignore[no-any-return]
-    return torch.rand((2, *input.shape), generator=generator)
+        return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return torch.rand(shape, generator=generator)
 
 
 def _described(answer: object) -> str:

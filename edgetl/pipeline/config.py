@@ -8,190 +8,58 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
+from edgetl.data.sources import resolve_source
 from edgetl.errors import ConfigError
 from edgetl.extras import extra
-from edgetl.gate.policy import Policy
 from edgetl.gate.toml_table import build, read_toml
 from edgetl.pipeline.candidates import CANDIDATES
+from edgetl.pipeline.sections import (
+    STRICT,
+    BenchSection,
+    BundleSection,
+    CompileSection,
+    DataConfig,
+    ExportSection,
+    FinetuneSection,
+    GateSection,
+    InputConfig,
+    ModelSection,
+    Name,
+    QuantizeSection,
+    Seed,
+    Threads,
+    Version,
+)
 from edgetl.reference.architectures import check_architecture
-from edgetl.spec import IMAGENET_MEAN, IMAGENET_STD, ClassifierInput, ImageInput, TensorInput
+from edgetl.reference.user_code import USER_CODE, check_reference
+from edgetl.spec import ImageInput, TensorInput
 from edgetl.train.config import Augment, FinetuneConfig
 
 with extra("gate"):
-    from pydantic import ConfigDict, Field, StringConstraints
     from pydantic.dataclasses import dataclass
 
 SCHEMA = "edgetl.config/1"
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-# A name becomes a folder's name: nothing in it may climb out of the runs folder.
-Name = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$"),
-    Field(description="up to 64 letters, digits, '.', '_' and '-', no '/'"),
-]
-# As the bundle's manifest has it: one to four numbers, each with one spelling.
-Version = Annotated[
-    str,
-    StringConstraints(pattern=r"^(0|[1-9]\d{0,8})(\.(0|[1-9]\d{0,8})){0,3}$"),
-    Field(description='a text of one to four numbers, such as "1.0.0"'),
-]
-Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
-Threads = Annotated[int, Field(ge=1, le=1024)]
-Texts = Annotated[tuple[str, ...], Field(strict=False)]
-Triple = Annotated[tuple[float, float, float], Field(strict=False)]
+WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class DataConfig:
-    """Where the labelled data comes from, and how many images each split takes.
-
-    `train` and `test` may be left out: all that remain, and all of the source's own test part
-    (a source without one needs `test`).
-    """
-
-    source: str
-    val: Count
-    calib: Count
-    train: Count | None = None
-    test: Count | None = None
-    seed: Seed = 0
-    classes: Texts | None = None
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class InputConfig:
-    """What the classifier takes: an image of height × width, or a tensor of `shape`."""
-
-    kind: Literal["image", "tensor"] = "image"
-    height: Count | None = None
-    width: Count | None = None
-    resize_shorter: Count | None = None
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    mean: Triple = IMAGENET_MEAN
-    std: Triple = IMAGENET_STD
-    shape: Annotated[tuple[Count, ...], Field(strict=False)] | None = None
-
-    def spec(self) -> ClassifierInput:
-        """The input as the rooms know it.
-
-        Raises:
-            ConfigError: When the keys of the chosen kind are missing.
-        """
-        if self.kind == "tensor":
-            if not self.shape:
-                raise _missing("[input] shape", "a tensor input", "shape = [64]")
-            return TensorInput(shape=self.shape)
-        if self.height is None or self.width is None:
-            raise _missing("[input] height, width", "an image input", "height = 96 and width = 96")
-        return ImageInput(
-            height=self.height,
-            width=self.width,
-            resize_shorter=self.resize_shorter,
-            interpolation=self.interpolation,
-            mean=self.mean,
-            std=self.std,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class PretrainConfig:
-    """How the backbone learns letters when `weights = "letters"`; the result is cached."""
-
-    per_class: Count = 400
-    epochs: Count = 6
-    batch_size: Count = 64
-    learning_rate: Positive = 1e-3
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class FinetuneSection:
-    """Architecture, starting weights and recipe.
-
-    `augment` is "light" for images and "none" for tensors when it is left out.
-    `weights` is "imagenet", "letters", "none", or the path of a safetensors file (relative to the
-    config).
-    """
-
-    architecture: str
-    weights: str = "imagenet"
-    recipe: Literal["linear-probe", "two-stage", "full"] = "two-stage"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    epochs: Count = 10
-    head_epochs: Count = 2
-    batch_size: Count = 64
-    learning_rate: Positive = 5e-4
-    head_learning_rate: Positive = 3e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    augment: Literal["none", "light", "light-flip"] | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
-    patience: Count = 3
-    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class ExportSection:
-    """The ONNX file's opset, and whether it also gives logits."""
-
-    opset: Annotated[int, Field(ge=18, le=26)] = 20
-    logits: bool = False
-    parity_images: Count = 256
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class QuantizeSection:
-    """How many training images set the INT8 ranges."""
-
-    ptq_samples: Count = 300
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class CompileSection:
-    """The candidates, by id."""
-
-    variants: Texts = tuple(CANDIDATES)
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class BenchSection:
-    """How long and how often latency is measured; batch and threads are the policy's objective."""
-
-    calls: Count = 40
-    rounds: Annotated[int, Field(ge=2)] = 24
-    max_seconds: Positive = 120.0
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class GateSection:
-    """The backends that must have a variant that passes (default: all), and the policy."""
-
-    required: Texts | None = None
-    policy: Policy = field(default_factory=Policy)
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class BundleSection:
-    """What the golden set is made of: real validation images, synthetic ones, or none."""
-
-    golden: Literal["real", "synthetic", "none"] = "real"
-    golden_images: Annotated[int, Field(ge=1, le=256)] = 16
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ReleaseConfig:
-    """A whole release: what is in the TOML file."""
+    """A whole release: what is in the TOML file.
+
+    `code` is the folder that ``python:MODULE:NAME`` is imported from; in a file it is relative to
+    it, and the file's own folder when it is left out.
+    """
 
     schema: Literal["edgetl.config/1"]
     name: Name
     version: Version
     data: DataConfig
     input: InputConfig
-    finetune: FinetuneSection
+    finetune: FinetuneSection | None = None
+    model: ModelSection | None = None
+    code: str = "."
     seed: Seed = 0
     threads: Threads | None = None
     export: ExportSection = field(default_factory=ExportSection)
@@ -246,47 +114,108 @@ def load_config(path: Path) -> ReleaseConfig:
             do not fit together.
     """
     config = build(ReleaseConfig, _resolved(read_toml(path), path), str(path))
-    _check_finetune(config, path)
-    _check_variants(config, path)
+    try:
+        config.input.spec()
+        if (config.finetune is None) == (config.model is None):
+            raise ConfigError(
+                "[finetune], [model]",
+                got="both" if config.finetune else "neither",
+                expected="[finetune] for a network to train, or [model] for a trained one",
+                fix="keep the one that is meant",
+            )
+        if config.finetune is not None:
+            _check_finetune(config, config.finetune)
+        if config.model is not None:
+            _check_model(config, config.model)
+        _check_variants(config)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{path}: {error.subject}", got=error.got, expected=error.expected, fix=error.fix
+        ) from error
     return config
 
 
-def _check_finetune(config: ReleaseConfig, path: Path) -> None:
+def _check_finetune(config: ReleaseConfig, section: FinetuneSection) -> None:
     """Refuse now what training would refuse after minutes."""
-    section = config.finetune
     try:
         training_config(config, weights="none" if section.weights == "letters" else section.weights)
-        check_architecture(section.architecture, config.input.spec())
+        _check_network(config, section.architecture)
     except ConfigError as error:
         raise ConfigError(
-            f"{path}: finetune.{error.subject}",
-            got=error.got,
-            expected=error.expected,
-            fix=error.fix,
+            f"finetune.{error.subject}", got=error.got, expected=error.expected, fix=error.fix
         ) from error
     if isinstance(config.input.spec(), TensorInput):
-        _check_tensor_training(section, path)
-    known = ("imagenet", "letters", "none")
-    if section.weights in known:
-        return
-    if not section.weights.endswith(".safetensors") or not Path(section.weights).is_file():
+        _check_tensor_training(section)
+    known = ("imagenet", "pretrained", "letters", "none", "factory")
+    if section.weights not in known:
+        _check_file("finetune.weights", section.weights, (".safetensors",), known)
+
+
+def _check_model(config: ReleaseConfig, section: ModelSection) -> None:
+    if (section.architecture is None) == (section.onnx is None):
         raise ConfigError(
-            f"{path}: finetune.weights",
-            got=repr(section.weights)
-            + ("" if not section.weights.endswith(".safetensors") else ", where no file is"),
-            expected=f"{', '.join(known)}, or a .safetensors file",
+            "[model]",
+            got="both architecture and onnx" if section.onnx else "neither architecture nor onnx",
+            expected="architecture (and weights), or onnx",
+            fix="keep the one that the model is",
+        )
+    if section.onnx is not None:
+        _check_file("model.onnx", section.onnx, (".onnx",))
+        _refuse_beside(section, "onnx", ("weights", "weights_entry", "weights_prefix", "head"))
+    if section.architecture is not None:
+        _check_network(config, section.architecture)
+        _refuse_beside(section, "architecture", ("output",))
+        if section.weights is None:
+            raise ConfigError(
+                "model.weights",
+                got="nothing",
+                expected="a .safetensors, .pt or .pth file, or 'factory'",
+                fix="name the trained weights; 'factory' when the factory loads them itself",
+            )
+        if section.weights != "factory":
+            _check_file("model.weights", section.weights, WEIGHTS_SUFFIXES, ("factory",))
+    if section.transform is not None:
+        check_reference("model.transform", section.transform, Path(config.code))
+
+
+def _refuse_beside(section: ModelSection, kind: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        if getattr(section, name):
+            raise ConfigError(
+                f"model.{name}",
+                got=f"a value beside model.{kind}",
+                expected=f"nothing: it does not belong to {kind}",
+                fix=f"remove {name}",
+            )
+
+
+def _check_network(config: ReleaseConfig, architecture: str) -> None:
+    check_architecture(architecture, config.input.spec())
+    if architecture.startswith(USER_CODE):
+        check_reference("architecture", architecture, Path(config.code))
+
+
+def _check_file(
+    key: str, value: str, suffixes: tuple[str, ...], words: tuple[str, ...] = ()
+) -> None:
+    right = value.endswith(suffixes)
+    if not right or not Path(value).is_file():
+        raise ConfigError(
+            key,
+            got=repr(value) + (", where no file is" if right else ""),
+            expected=", ".join((*words, f"or a {' or '.join(suffixes)} file")),
             fix="correct the name; a path is relative to the config",
         )
 
 
-def _check_tensor_training(section: FinetuneSection, path: Path) -> None:
+def _check_tensor_training(section: FinetuneSection) -> None:
     for key, value, allowed in (
         ("augment", section.augment, (None, "none")),
-        ("weights", section.weights, ("none",)),
+        ("weights", section.weights, ("none", "factory")),
     ):
         if value not in allowed and not str(value).endswith(".safetensors"):
             raise ConfigError(
-                f"{path}: finetune.{key}",
+                f"finetune.{key}",
                 got=repr(value),
                 expected='"none" for a tensor input',
                 fix="shifts, flips and pretrained pictures are for images",
@@ -304,6 +233,13 @@ def training_config(config: ReleaseConfig, *, weights: str) -> FinetuneConfig:
         ConfigError: For values that do not fit one another, naming the key.
     """
     section = config.finetune
+    if section is None:
+        raise ConfigError(
+            "[finetune]",
+            got="a config with [model]",
+            expected="a network to train",
+            fix="training is for configs with [finetune]",
+        )
     default: Augment = "light" if isinstance(config.input.spec(), ImageInput) else "none"
     return FinetuneConfig(
         architecture=section.architecture,
@@ -327,31 +263,42 @@ def training_config(config: ReleaseConfig, *, weights: str) -> FinetuneConfig:
 
 def _resolved(table: dict[str, Any], path: Path) -> dict[str, Any]:
     """Make paths relative to the config, so that the working folder does not matter."""
+    base = path.parent.resolve()
+    table = table | {"code": _from(base, table.get("code", "."))}
     data = table.get("data")
-    source = data.get("source") if isinstance(data, dict) else None
-    if isinstance(data, dict) and isinstance(source, str) and source.startswith("idx:"):
-        folder = (path.parent / source.removeprefix("idx:")).resolve()
-        table = table | {"data": data | {"source": f"idx:{folder}"}}
-    section = table.get("finetune")
-    weights = section.get("weights") if isinstance(section, dict) else None
-    if isinstance(section, dict) and isinstance(weights, str) and weights.endswith(".safetensors"):
-        return table | {"finetune": section | {"weights": str((path.parent / weights).resolve())}}
+    if isinstance(data, dict) and isinstance(source := data.get("source"), str):
+        table["data"] = data | {"source": resolve_source(source, base)}
+    for section, keys in (("finetune", ("weights",)), ("model", ("weights", "onnx"))):
+        values = table.get(section)
+        if not isinstance(values, dict):
+            continue
+        files = {
+            key: _from(base, values[key])
+            for key in keys
+            if isinstance(values.get(key), str)
+            and values[key].endswith((*WEIGHTS_SUFFIXES, ".onnx"))
+        }
+        table[section] = values | files
     return table
 
 
-def _check_variants(config: ReleaseConfig, path: Path) -> None:
+def _from(base: Path, value: Any) -> Any:
+    return str((base / value).resolve()) if isinstance(value, str) else value
+
+
+def _check_variants(config: ReleaseConfig) -> None:
     variants = config.compile.variants
     for name in variants:
         if name not in CANDIDATES:
             raise ConfigError(
-                f"{path}: [compile] variants",
+                "[compile] variants",
                 got=repr(name),
                 expected="any of " + ", ".join(CANDIDATES),
                 fix="correct the name or leave the key out for all",
             )
     if not variants or len(set(variants)) != len(variants):
         raise ConfigError(
-            f"{path}: [compile] variants",
+            "[compile] variants",
             got=str(list(variants)),
             expected="at least one candidate, each once",
             fix="list each candidate once",
@@ -360,19 +307,15 @@ def _check_variants(config: ReleaseConfig, path: Path) -> None:
     for backend in config.required_backends:
         if backend not in backends:
             raise ConfigError(
-                f"{path}: [gate] required",
+                "[gate] required",
                 got=repr(backend),
                 expected="backends that have a candidate: " + ", ".join(sorted(backends)),
                 fix="add a candidate of that backend or take it off the list",
             )
     if not config.required_backends:
         raise ConfigError(
-            f"{path}: [gate] required",
+            "[gate] required",
             got="an empty list",
             expected="at least one backend",
             fix="name one, or leave the key out for all",
         )
-
-
-def _missing(key: str, what: str, example: str) -> ConfigError:
-    return ConfigError(key, got="nothing", expected=what, fix=f"write {example}")

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from edgetl.backends import registry
 from edgetl.backends.base import Backend
-from edgetl.data.preprocess import to_batch
+from edgetl.data.preprocess import to_inputs
 from edgetl.data.store import SplitPart, SplitStore
 from edgetl.files import parse_json
 from edgetl.pipeline.config import ReleaseConfig
 from edgetl.pipeline.events import Reporter
 from edgetl.pipeline.run_folder import RunFolder
 from edgetl.reference.client import ReferenceBackend
-from edgetl.spec import Array, ClassifierInput, Variant
+from edgetl.spec import ClassifierInput, Variant
 
 BATCH = 32
 
@@ -79,12 +79,9 @@ class StageContext:
             output: ``probabilities``, or the reference's raw ``logits``.
         """
         answers = []
-        name = self.input.tensor.name
         total = len(part.labels)
         for start in range(0, total, BATCH):
-            inputs: dict[str, Array] = {
-                name: to_batch(part.images[start : start + BATCH], self.input)
-            }
+            inputs = to_inputs(part.images[start : start + BATCH], self.input)
             answers.append(backend.run(inputs)[output])
             self.reporter.progress(what, min(start + BATCH, total), total)
         return np.concatenate(answers)

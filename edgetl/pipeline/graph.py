@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from edgetl.files import sha256_file
-from edgetl.pipeline.config import ReleaseConfig
+from edgetl.pipeline.config import WEIGHTS_SUFFIXES, ReleaseConfig
 from edgetl.pipeline.run_folder import RunFolder, stage_key
+from edgetl.reference.user_code import USER_CODE, source_files_of
 from edgetl.version import __version__
 
 
@@ -37,8 +38,8 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="finetune",
         needs=("data",),
-        sections=("input", "finetune", "seed"),
-        packages=("torch", "torchvision", "accelerate"),
+        sections=("input", "finetune", "model", "seed"),
+        packages=("torch", "torchvision", "timm", "accelerate"),
     ),
     Stage(
         name="calibrate",
@@ -49,7 +50,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="export",
         needs=("data", "calibrate"),
-        sections=("export",),
+        sections=("export", "model"),
         packages=("torch", "onnx", "onnxscript", "onnxruntime"),
     ),
     Stage(
@@ -134,11 +135,32 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def _model_files(config: ReleaseConfig) -> dict[str, str]:
+    """The weights or ONNX file, and the user's own code that builds the network."""
+    section = config.finetune or config.model
+    assert section is not None
+    named = [section.weights, getattr(section, "onnx", None)]
+    files = {
+        Path(name).name: sha256_file(Path(name))
+        for name in named
+        if name is not None and name.endswith((*WEIGHTS_SUFFIXES, ".onnx")) and Path(name).is_file()
+    }
+    if section.architecture is not None and section.architecture.startswith(USER_CODE):
+        files |= _code_files(section.architecture, Path(config.code))
+    return files
+
+
+def _code_files(reference: str, code: Path) -> dict[str, str]:
+    files = source_files_of(reference, code)
+    return {f"code {file.relative_to(code)}": sha256_file(file) for file in files}
+
+
 def _outside(stage: Stage, config: ReleaseConfig) -> Mapping[str, str]:
     """Hashes of the files outside the run that a stage reads."""
-    if stage.name == "finetune" and config.finetune.weights.endswith(".safetensors"):
-        weights = Path(config.finetune.weights)
-        return {"weights": sha256_file(weights)} if weights.is_file() else {}
+    if stage.name == "finetune":
+        return _model_files(config)
+    if stage.name == "export" and config.model is not None and config.model.transform is not None:
+        return _code_files(config.model.transform, Path(config.code))
     kind, _, place = config.data.source.partition(":")
     if stage.name == "data" and kind == "idx":
         return {

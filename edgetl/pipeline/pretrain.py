@@ -22,9 +22,9 @@ from edgetl.data.sources import Dataset
 from edgetl.data.store import SplitPart
 from edgetl.errors import CheckpointError
 from edgetl.files import atomic_folder, sha256_file
-from edgetl.pipeline.config import FinetuneSection
 from edgetl.pipeline.events import Reporter
 from edgetl.pipeline.run_folder import stage_key
+from edgetl.pipeline.sections import FinetuneSection
 from edgetl.reference.description import WEIGHTS_FILE, read_description
 from edgetl.spec import ClassifierInput, input_to_json
 from edgetl.train.config import FinetuneConfig

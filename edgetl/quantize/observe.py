@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
 from onnx import TensorProto, helper
 
 from edgetl.backends.ort import OrtBackend
-from edgetl.errors import ModelError
+from edgetl.errors import DataError, ModelError
 from edgetl.quantize.head import read_model
 from edgetl.quantize.onnx_runtime import load_on_cpu
 from edgetl.quantize.ranges import Range, check_ptq_samples
-from edgetl.spec import Array, TensorSpec
+from edgetl.spec import Array
 
 _KINDS = {"least": "ReduceMin", "greatest": "ReduceMax"}
 
 
 def observe(
     model: bytes,
-    samples: Array,
+    samples: Mapping[str, Array],
     *,
     tensors: Sequence[str],
     batch: int = 8,
@@ -31,8 +31,8 @@ def observe(
     memory is that of one batch, however many samples there are.
 
     Args:
-        model: An ONNX file's bytes, with one input and a free batch size.
-        samples: uint8 or float32 [n, ...] as the input takes them.
+        model: An ONNX file's bytes, with a free batch size.
+        samples: Each input's name -> uint8 or float32 [n, ...], as the model takes it.
         tensors: Names of float32 tensors in the graph.
         batch: Samples at once.
         threads: Of ONNX Runtime; None takes every core.
@@ -52,7 +52,7 @@ def observe(
         ... g (float[b, 2] x) => (float[b, 2] probabilities) <float[2, 2] w = {1, 0, 0, 1}>
         ... {h = MatMul(x, w) r = Relu(h) z = MatMul(r, w) probabilities = Softmax(z)}'''
         >>> model = onnx.parser.parse_model(text).SerializeToString()
-        >>> observe(model, np.array([[1, -2], [3, 0]], np.float32), tensors=["x", "r"])
+        >>> observe(model, {"x": np.array([[1, -2], [3, 0]], np.float32)}, tensors=["x", "r"])
         {'x': Range(low=-2.0, high=3.0), 'r': Range(low=0.0, high=3.0)}
     """
     backend = load_on_cpu(_with_ranges(read_model(model), tensors), threads=threads)
@@ -63,15 +63,16 @@ def observe(
 
 
 def _ranges(
-    backend: OrtBackend, samples: Array, tensors: Sequence[str], batch: int
+    backend: OrtBackend, samples: Mapping[str, Array], tensors: Sequence[str], batch: int
 ) -> dict[str, Range]:
-    spec = _only_input(backend)
-    check_ptq_samples(samples, spec)
+    count = _check_samples(backend, samples)
     found: dict[str, Range] = {}
-    for start in range(0, len(samples), batch):
+    for start in range(0, count, batch):
         # The backend refuses a NaN in any answer, the probabilities among them, so that none is
         # lost in a minimum or maximum.
-        answers = backend.run({spec.name: samples[start : start + batch]})
+        answers = backend.run(
+            {name: array[start : start + batch] for name, array in samples.items()}
+        )
         for tensor in tensors:
             least, greatest = (float(answers[_output(kind, tensor)][0]) for kind in _KINDS)
             seen = Range(low=least, high=greatest)
@@ -97,13 +98,24 @@ def _output(kind: str, tensor: str) -> str:
     return f"{kind} value of {tensor}"
 
 
-def _only_input(backend: OrtBackend) -> TensorSpec:
-    specs = list(backend.input_spec.values())
-    if len(specs) == 1 and specs[0].shape[:1] == (None,):
-        return specs[0]
-    raise ModelError(
-        "ONNX model",
-        got=f"{len(specs)} inputs" if len(specs) != 1 else "a fixed batch size",
-        expected="one input with a free batch size",
-        fix="export the classifier with edgetl",
-    )
+def _check_samples(backend: OrtBackend, samples: Mapping[str, Array]) -> int:
+    """How many samples there are, after checking that each input has as many."""
+    specs = backend.input_spec
+    if any(spec.shape[:1] != (None,) for spec in specs.values()):
+        raise ModelError(
+            "ONNX model",
+            got="a fixed batch size",
+            expected="a free batch size",
+            fix="export the classifier with edgetl",
+        )
+    counts = {name: len(array) for name, array in samples.items()}
+    if counts.keys() != specs.keys() or len(set(counts.values())) != 1:
+        raise DataError(
+            "ptq samples",
+            got=", ".join(f"{count} of '{name}'" for name, count in counts.items()) or "none",
+            expected=f"as many of each of {', '.join(specs)}",
+            fix="pass one array for each input of the model",
+        )
+    for name, spec in specs.items():
+        check_ptq_samples(samples[name], spec)
+    return next(iter(counts.values()))

@@ -30,7 +30,7 @@ _ADD = "Add"
 
 def int8_from_fp32(
     model: bytes,
-    ptq_samples: Array,
+    ptq_samples: Mapping[str, Array],
     *,
     target: Target = "u8s8",
     batch: int = 8,
@@ -44,8 +44,8 @@ def int8_from_fp32(
 
     Args:
         model: The FP32 ONNX file's bytes; batch norms that are left in it are folded first.
-        ptq_samples: uint8 or float32 [n, ...], as the model's input takes them; some hundreds,
-            from the train split.
+        ptq_samples: Each input's name -> uint8 or float32 [n, ...], as the model takes it; some
+            hundreds, from the train split.
         target: Activations and weights: "u8s8" (unsigned, asymmetric activations) for x86, and
             "s8s8" (both signed, symmetric) for ARM and NVIDIA.
         batch: Samples at once in the observation run.
@@ -65,7 +65,7 @@ def int8_from_fp32(
         ... g (float[b, 2] x) => (float[b, 2] probabilities) <float[2, 2] w = {1, 0, 0, 1}>
         ... {h = MatMul(x, w) r = Relu(h) z = MatMul(r, w) probabilities = Softmax(z)}'''
         >>> model = onnx.parser.parse_model(text).SerializeToString()
-        >>> quantized = int8_from_fp32(model, np.array([[1, -2], [3, 0]], np.float32))
+        >>> quantized = int8_from_fp32(model, {"x": np.array([[1, -2], [3, 0]], np.float32)})
         >>> [node.op_type for node in onnx.load_from_string(quantized).graph.node][-2:]
         ['MatMul', 'Softmax']
     """

@@ -62,14 +62,14 @@ class ReferenceBackend(CheckedBackend):
         try:
             ready, _ = self._receive()
             self._facts: dict[str, Setting] = dict(ready["facts"])
-            tensor = input_from_json(ready["input"]).tensor
+            tensors = input_from_json(ready["input"]).tensors
             shape = (None, int(ready["classes"]))
         except BaseException:
             self._abandon()
             raise
         super().__init__(
             "PyTorch reference",
-            input_spec={tensor.name: tensor},
+            input_spec={tensor.name: tensor for tensor in tensors},
             output_spec={
                 name: TensorSpec(name=name, dtype="float32", shape=shape)
                 for name in ("probabilities", "logits")
@@ -84,7 +84,7 @@ class ReferenceBackend(CheckedBackend):
         `facts()["timed_layout"]`; answers of `run` always come from the contiguous layout.
 
         Args:
-            inputs: The input tensor, by name; it is sent before the clock starts.
+            inputs: The input tensors, by name; they are sent before the clock starts.
             calls: How many calls to time, at least 1.
 
         Returns:
@@ -136,33 +136,34 @@ class ReferenceBackend(CheckedBackend):
         self.close()
 
     def _answer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        (x,) = inputs.values()
-        return self._ask({"kind": "run"}, x)[1]
+        return self._ask({"kind": "run"}, inputs)[1]
 
     def _release(self) -> None:
         with self._lock:
             self._finalizer()
 
-    def _checked(self, inputs: Mapping[str, Array]) -> Array:
-        ((name, spec),) = self.input_spec.items()
-        if inputs.keys() != {name}:
+    def _checked(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        if inputs.keys() != self.input_spec.keys():
             raise SpecError(
                 "inputs of PyTorch reference",
                 got=f"{sorted(map(str, inputs))}",
-                expected=f"a mapping with exactly ['{name}']",
+                expected=f"a mapping with exactly {sorted(self.input_spec)}",
                 fix="pass {name: array} with the names of input_spec",
             )
-        spec.check(inputs[name])
-        return inputs[name]
+        for name, spec in self.input_spec.items():
+            spec.check(inputs[name])
+        return inputs
 
-    def _ask(self, header: Mapping[str, Any], x: Array) -> tuple[dict[str, Any], dict[str, Array]]:
+    def _ask(
+        self, header: Mapping[str, Any], inputs: Mapping[str, Array]
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
         with self._lock:
             # Another thread may have closed it while this one waited.
             self._check_alive()
             if not self._finalizer.alive:
                 raise self._error("a call after its process ended", "a process", "load it again")
             try:
-                return self._exchange(header, x)
+                return self._exchange(header, inputs)
             except BackendError:
                 raise
             except BaseException:
@@ -171,11 +172,11 @@ class ReferenceBackend(CheckedBackend):
                 raise
 
     def _exchange(
-        self, header: Mapping[str, Any], x: Array
+        self, header: Mapping[str, Any], inputs: Mapping[str, Array]
     ) -> tuple[dict[str, Any], dict[str, Array]]:
         assert self._worker.stdin is not None
         try:
-            write_frame(self._worker.stdin, header, {"x": x})
+            write_frame(self._worker.stdin, header, inputs)
         except (BrokenPipeError, ValueError) as error:
             raise self._ended() from error
         return self._receive()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from edgetl.errors import ConfigError
 from edgetl.extras import extra
 from edgetl.reference.architectures import HEADS, check_architecture
-from edgetl.spec import ClassifierInput, ImageInput, TensorInput
+from edgetl.spec import ClassifierInput, ImageInput, SingleInput, TensorInput, named_parts
 
 _MLP_WIDTH = 128
 
@@ -42,8 +42,9 @@ class Mlp(nn.Module):
 class Preprocess(nn.Module):
     """What happens to the input inside the graph, before the network.
 
-    An image batch, uint8 [n, height, width, 3], becomes float32 [n, 3, height, width] in 0..1,
-    minus `mean`, over `std`. A tensor batch, float32, passes as it is.
+    An image batch, uint8 [n, height, width, c], becomes float32 [n, c, height, width], its
+    channels in the network's order, in 0..1 or 0..255, minus `mean`, over `std`. A tensor batch,
+    float32, passes as it is.
 
     Example:
         >>> x = torch.full((1, 32, 32, 3), 255, dtype=torch.uint8)
@@ -54,9 +55,11 @@ class Preprocess(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, input: ClassifierInput) -> None:
+    def __init__(self, input: SingleInput) -> None:
         super().__init__()
         self.is_image = isinstance(input, ImageInput)
+        self.reverses = isinstance(input, ImageInput) and input.channels == "bgr"
+        self.top = 255.0 if isinstance(input, ImageInput) and input.pixel_range == "0-1" else 1.0
         mean, std = (input.mean, input.std) if isinstance(input, ImageInput) else ((0.0,), (1.0,))
         # Not part of a checkpoint's weights: classifier.json is the one place that says them.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -67,8 +70,10 @@ class Preprocess(nn.Module):
         if not self.is_image:
             return x
         # The cast comes first: TensorRT accepts uint8 only as the input of a cast.
-        scaled = x.to(torch.float32).permute(0, 3, 1, 2) / 255.0
-        return (scaled - self.mean) / self.std
+        pixels = x.to(torch.float32).permute(0, 3, 1, 2)
+        if self.reverses:
+            pixels = pixels.flip(1)
+        return (pixels / self.top - self.mean) / self.std
 
 
 class Reference(nn.Module):
@@ -90,13 +95,14 @@ class Reference(nn.Module):
         self, network: nn.Module, input: ClassifierInput, temperature: float = 1.0
     ) -> None:
         super().__init__()
-        self.preprocess = Preprocess(input)
+        self.preprocess = nn.ModuleList(Preprocess(part) for part in named_parts(input).values())
         self.network = network
         self.temperature = temperature
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Both outputs are float32 [n, classes]."""
-        raw_logits = self.network(self.preprocess(x))
+    def forward(self, *batches: Tensor) -> tuple[Tensor, Tensor]:
+        """A batch of each input, in the spec's order; both outputs are float32 [n, classes]."""
+        prepared = [part(batch) for part, batch in zip(self.preprocess, batches, strict=True)]
+        raw_logits = self.network(*prepared)
         return torch.softmax(raw_logits / self.temperature, dim=1), raw_logits
 
 
@@ -136,6 +142,7 @@ def build_network(architecture: str, classes: int, input: ClassifierInput) -> nn
         for size in input.shape:
             features *= size
         return Mlp(features=features, classes=classes)
+    assert isinstance(input, ImageInput)
     with extra("train"):
         from torchvision import models
     if architecture == "vit_b_16":

@@ -64,19 +64,24 @@ class Worker:
         """What runs, on how many threads, and in which memory layout it is timed."""
         return dict(self._facts)
 
-    def answer(self, x: Array) -> dict[str, Array]:
-        """One input batch to ``probabilities`` and ``logits`` (raw), float32 [n, classes]."""
+    def answer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """A batch of each input to ``probabilities`` and ``logits`` (raw), float32 [n, classes]."""
         with self._torch.inference_mode():
-            probabilities, raw_logits = self._model(self._torch.from_numpy(x))
+            probabilities, raw_logits = self._model(*self._tensors(inputs))
         return {"probabilities": probabilities.numpy(), "logits": raw_logits.numpy()}
 
-    def time_block(self, x: Array, calls: int) -> Array:
-        """Seconds of each of `calls` calls on the same input, float64 [calls]."""
-        batch = self._torch.from_numpy(x)
+    def time_block(self, inputs: Mapping[str, Array], calls: int) -> Array:
+        """Seconds of each of `calls` calls on the same inputs, float64 [calls]."""
+        batches = self._tensors(inputs)
         with self._torch.inference_mode():
             if self._timed is None:
-                self._timed = self._faster_layout(batch)
-            return np.array([_seconds(self._timed, batch) for _ in range(calls)])
+                self._timed = self._faster_layout(batches)
+            return np.array([_seconds(self._timed, batches) for _ in range(calls)])
+
+    def _tensors(self, inputs: Mapping[str, Array]) -> list[torch.Tensor]:
+        """In the order in which the network takes them, whatever the order they came in."""
+        names = [tensor.name for tensor in self.description.input.tensors]
+        return [self._torch.from_numpy(inputs[name]) for name in names]
 
     def _wrap(self, network: torch.nn.Module) -> Reference:
         from edgetl.reference.network import Reference
@@ -84,7 +89,7 @@ class Worker:
         head = self.description.head
         return Reference(network, self.description.input, head.temperature).eval()
 
-    def _faster_layout(self, batch: torch.Tensor) -> Reference:
+    def _faster_layout(self, batches: list[torch.Tensor]) -> Reference:
         """The reference as a user would run it at its best; measured once."""
         import copy
 
@@ -95,7 +100,7 @@ class Worker:
         seconds: dict[str, list[float]] = {name: [] for name in candidates}
         for turn in range(_LAYOUT_WARMUP + _LAYOUT_CALLS):
             for name, model in candidates.items():
-                took = _seconds(model, batch)
+                took = _seconds(model, batches)
                 if turn >= _LAYOUT_WARMUP:
                     seconds[name].append(took)
         best = min(candidates, key=lambda name: statistics.median(seconds[name]))
@@ -103,9 +108,9 @@ class Worker:
         return candidates[best]
 
 
-def _seconds(model: Reference, batch: torch.Tensor) -> float:
+def _seconds(model: Reference, batches: list[torch.Tensor]) -> float:
     start = time.perf_counter_ns()
-    model(batch)
+    model(*batches)
     return (time.perf_counter_ns() - start) * 1e-9
 
 
@@ -140,9 +145,9 @@ def _reply(
     worker: Worker, header: Mapping[str, Any], arrays: Mapping[str, Array]
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     if header["kind"] == "run":
-        return {"kind": "answer"}, worker.answer(arrays["x"])
+        return {"kind": "answer"}, worker.answer(arrays)
     if header["kind"] == "time":
-        seconds = worker.time_block(arrays["x"], int(header["calls"]))
+        seconds = worker.time_block(arrays, int(header["calls"]))
         return {"kind": "times", "facts": worker.facts()}, {"seconds": seconds}
     raise WorkerError(
         "reference worker",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,21 @@ from edgetl.data.decode import decode_image
 from edgetl.data.preprocess import to_batch
 from edgetl.errors import BackendError, BundleError, DataError
 from edgetl.metrics.checks import as_probabilities
-from edgetl.spec import Array, ClassifierInput, TensorInput
+from edgetl.spec import (
+    Array,
+    ClassifierInput,
+    SeveralInputs,
+    SingleInput,
+    TensorInput,
+    TensorSpec,
+    named_parts,
+)
 
 # Large enough to keep a backend busy, small enough that a long list needs little memory.
 BATCH = 32
 
-Source = bytes | str | os.PathLike[str] | Image.Image | Array
+Single = bytes | str | os.PathLike[str] | Image.Image | Array
+Source = Single | Mapping[str, Single]
 
 
 def answers(
@@ -32,7 +41,8 @@ def answers(
     Args:
         backend: A loaded model.
         inputs: Paths, encoded images, Pillow images, or uint8 arrays [height, width] or
-            [height, width, 3]; for a tensor classifier also float32 arrays of its shape.
+            [height, width, 3]; for a tensor classifier also float32 arrays of its shape; for one
+            of several inputs, mappings of these by name.
         spec: The classifier's input.
         classes: How many probabilities each answer must have.
 
@@ -57,9 +67,7 @@ def answers(
         >>> answers(backend, [np.zeros((5, 5), np.uint8)], spec, classes=2)
         array([[0.75, 0.25]], dtype=float32)
     """
-    parts = [
-        _run(backend, to_batch(batch, spec), spec, classes) for batch in _batches(inputs, spec)
-    ]
+    parts = [_run(backend, batch, classes) for batch in _batches(inputs, spec)]
     if not parts:
         raise DataError("inputs", got="none", expected="at least one", fix="pass an input")
     return np.concatenate(parts)
@@ -74,17 +82,19 @@ def check_fit(backend: Backend, spec: ClassifierInput, classes: int, subject: st
     got_input = dict(backend.input_spec)
     got_output = backend.output_spec.get("probabilities")
     # A graph may leave sizes open that the manifest fixes: each call is checked anyway.
-    fits = set(got_input) == {spec.tensor.name} and _same(got_input[spec.tensor.name], spec)
+    wanted = {tensor.name: tensor for tensor in spec.tensors}
+    fits = got_input.keys() == wanted.keys() and all(
+        _same(got_input[name], tensor) for name, tensor in wanted.items()
+    )
     if not fits:
-        raise _misfit(subject, f"the inputs {_names(got_input)}", str(spec.tensor))
+        raise _misfit(subject, f"the inputs {_names(got_input)}", _names(wanted))
     if got_output is None:
         raise _misfit(subject, f"the outputs {_names(backend.output_spec)}", "'probabilities'")
     if got_output.dtype != "float32" or got_output.shape[1:] not in ((classes,), (None,)):
         raise _misfit(subject, str(got_output), f"float32 [batch, {classes}]: one per label")
 
 
-def _same(tensor: Any, spec: ClassifierInput) -> bool:
-    want = spec.tensor
+def _same(tensor: TensorSpec, want: TensorSpec) -> bool:
     return (
         tensor.dtype == want.dtype
         and len(tensor.shape) == len(want.shape)
@@ -102,12 +112,33 @@ def _misfit(subject: str, got: str, expected: str) -> BundleError:
     )
 
 
-def _batches(inputs: Sequence[Source], spec: ClassifierInput) -> Iterator[list[Array]]:
+def _batches(inputs: Sequence[Source], spec: ClassifierInput) -> Iterator[dict[str, Array]]:
+    parts = named_parts(spec)
     for begin in range(0, len(inputs), BATCH):
-        yield [_decoded(source, spec) for source in inputs[begin : begin + BATCH]]
+        some = inputs[begin : begin + BATCH]
+        rows = [_by_name(one, spec) for one in some]
+        yield {
+            name: to_batch([_decoded(row[name], part) for row in rows], part)
+            for name, part in parts.items()
+        }
 
 
-def _decoded(source: Source, spec: ClassifierInput) -> Array:
+def _by_name(source: Source, spec: ClassifierInput) -> Mapping[str, Single]:
+    if not isinstance(spec, SeveralInputs):
+        if isinstance(source, Mapping):
+            raise _not_the_inputs(f"a mapping of {', '.join(map(str, source))}", "one input")
+        return {spec.tensor.name: source}
+    if not isinstance(source, Mapping) or source.keys() != spec.parts.keys():
+        got = ", ".join(map(str, source)) if isinstance(source, Mapping) else type(source).__name__
+        raise _not_the_inputs(got, f"a mapping of {', '.join(spec.parts)}")
+    return source
+
+
+def _not_the_inputs(got: str, expected: str) -> DataError:
+    return DataError("input", got=got, expected=expected, fix="pass {name: value} for each input")
+
+
+def _decoded(source: Single, spec: SingleInput) -> Array:
     if not isinstance(spec, TensorInput):
         return decode_image(source)
     if isinstance(source, np.ndarray):
@@ -120,12 +151,10 @@ def _decoded(source: Source, spec: ClassifierInput) -> Array:
     return pixels
 
 
-def _run(
-    backend: Backend, batch: Array, spec: ClassifierInput, classes: int
-) -> NDArray[np.float32]:
-    outputs = backend.run({spec.tensor.name: batch})
+def _run(backend: Backend, inputs: Mapping[str, Array], classes: int) -> NDArray[np.float32]:
+    outputs = backend.run(inputs)
     probabilities = outputs.get("probabilities")
-    shape = (len(batch), classes)
+    shape = (len(next(iter(inputs.values()))), classes)
     if probabilities is None or probabilities.shape != shape or probabilities.dtype != np.float32:
         got = "no output" if probabilities is None else probabilities
         raise _bad_output(

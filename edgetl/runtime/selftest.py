@@ -16,7 +16,14 @@ from edgetl.errors import EdgetlError, UnavailableError
 from edgetl.runtime.answers import Source, answers
 from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.selection import missing_backends, variants_of
-from edgetl.spec import ClassifierInput, TensorInput
+from edgetl.spec import (
+    Array,
+    ClassifierInput,
+    SeveralInputs,
+    SingleInput,
+    TensorInput,
+    named_parts,
+)
 
 Outcome = Literal["ok", "not ok", "not checked", "not here"]
 
@@ -177,7 +184,7 @@ def _against_golden(
     classifier: Classifier, one: ManifestVariant, golden: GoldenSet
 ) -> VariantCheck:
     manifest = classifier.manifest
-    inputs: Sequence[Source] = list(golden.inputs)
+    inputs: Sequence[Source] = golden.rows()
     got = answers(classifier.backend, inputs, manifest.input, classes=len(manifest.classes))
     want = golden.answers[one.variant.id]
     tolerance = golden.tolerance[one.variant.id]
@@ -213,10 +220,17 @@ def _without_golden(classifier: Classifier, one: ManifestVariant) -> VariantChec
 
 def _synthetic(spec: ClassifierInput) -> list[Source]:
     random = np.random.default_rng(0)
+    columns = {name: _drawn(part, random) for name, part in named_parts(spec).items()}
+    if not isinstance(spec, SeveralInputs):
+        return list(columns[spec.tensor.name])
+    rows = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _drawn(spec: SingleInput, random: np.random.Generator) -> Array:
     if isinstance(spec, TensorInput):
-        return list(random.standard_normal((_SYNTHETIC_INPUTS, *spec.shape), np.float32))
-    shape = (_SYNTHETIC_INPUTS, spec.height, spec.width, 3)
-    return list(random.integers(0, 256, shape, np.uint8))
+        return random.standard_normal((_SYNTHETIC_INPUTS, *spec.shape), np.float32)
+    return random.integers(0, 256, (_SYNTHETIC_INPUTS, spec.height, spec.width, 3), np.uint8)
 
 
 def _margin(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:

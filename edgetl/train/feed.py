@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edgetl.data.preprocess import to_batch
 from edgetl.data.store import SplitPart
 from edgetl.reference.network import Preprocess
-from edgetl.spec import ClassifierInput
+from edgetl.spec import SingleInput
 from edgetl.train.augment import augment_images
 from edgetl.train.config import Augment
 from edgetl.train.evaluate import in_batches
@@ -31,7 +31,7 @@ class Batches:
     labels: Tensor
 
     @staticmethod
-    def of(part: SplitPart, input: ClassifierInput) -> Batches:
+    def of(part: SplitPart, input: SingleInput) -> Batches:
         """A split's images in the size and dtype of the classifier's input."""
         return Batches(
             torch.from_numpy(to_batch(part.images, input)),

@@ -19,6 +19,7 @@ from edgetl.train.progress import Progress, TrainProgress
 from edgetl.train.run import Run
 from edgetl.train.session import (
     check_request,
+    check_trainable,
     described_config,
     make_accelerator,
     reproducible,
@@ -106,6 +107,7 @@ def finetune(
         2
     """
     check_request(config, train, val, input, classes)
+    single = check_trainable(input)
     with reproducible(config):
         accelerator = make_accelerator(config)
         network = build_network(config.architecture, len(classes), input)
@@ -121,11 +123,11 @@ def finetune(
                 accelerator=accelerator,
                 network=network,
                 layer=layer,
-                preprocess=Preprocess(input).to(accelerator.device),
+                preprocess=Preprocess(single).to(accelerator.device),
                 augment=config.augment,
             ),
-            train=Batches.of(train, input),
-            val=Batches.of(val, input),
+            train=Batches.of(train, single),
+            val=Batches.of(val, single),
             folder=out / CHECKPOINTS,
             digest=run_digest(
                 config,

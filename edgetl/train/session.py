@@ -16,7 +16,13 @@ from edgetl.data.store import SplitPart
 from edgetl.errors import ConfigError, DataError, UnavailableError
 from edgetl.extras import extra
 from edgetl.files import canonical_json, sha256_bytes
-from edgetl.spec import ClassifierInput, TensorInput, input_to_json
+from edgetl.spec import (
+    ClassifierInput,
+    SeveralInputs,
+    SingleInput,
+    TensorInput,
+    input_to_json,
+)
 from edgetl.train.backbones import WeightsReport
 from edgetl.train.config import FinetuneConfig, TrainDevice
 
@@ -134,6 +140,22 @@ def check_request(
             expected="'none' for a tensor input",
             fix="remove it: shifts and flips are for images",
         )
+
+
+def check_trainable(input: ClassifierInput) -> SingleInput:
+    """The input, when it is one that edgetl trains on.
+
+    Raises:
+        ConfigError: For several inputs.
+    """
+    if isinstance(input, SeveralInputs):
+        raise ConfigError(
+            "input",
+            got=f"the inputs {', '.join(input.parts)}",
+            expected="one input: edgetl trains networks of one",
+            fix="train it with your own code, and name its weights in [model]",
+        )
+    return input
 
 
 def run_digest(

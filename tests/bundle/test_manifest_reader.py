@@ -38,9 +38,16 @@ def test_encoding_and_reading_are_inverse(folder: Path) -> None:
 
 def test_unknown_keys_are_ignored_everywhere(document: dict[str, Any]) -> None:
     plain = _parse(document)
-    for place in ("new", "input/new", "variants/0/new", "golden/new", "files/verdict.json/new"):
+    for place in ("new", "variants/0/new", "golden/new", "files/verdict.json/new"):
         document = _set(document, place, {"any": ["thing", 1, None]})
     assert _parse(document) == plain
+
+
+def test_an_unknown_key_of_the_input_is_refused_because_it_could_change_pixels(
+    document: dict[str, Any],
+) -> None:
+    with pytest.raises(BundleError, match="new"):
+        _parse(_set(document, "input/new", 1))
 
 
 def test_a_minor_version_is_read_and_a_higher_major_refused(document: dict[str, Any]) -> None:

@@ -5,13 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from timm.data.transforms import CenterCropOrPad, ResizeKeepRatio
 from torchvision.transforms import v2
 
 from edgetl.data.preprocess import fit_image, to_batch
 from edgetl.errors import DataError, SpecError
 from edgetl.spec import ImageInput, TensorInput
 
-MODES = {"bilinear": v2.InterpolationMode.BILINEAR, "bicubic": v2.InterpolationMode.BICUBIC}
+MODES = {
+    "nearest": v2.InterpolationMode.NEAREST,
+    "bilinear": v2.InterpolationMode.BILINEAR,
+    "bicubic": v2.InterpolationMode.BICUBIC,
+    "lanczos": v2.InterpolationMode.LANCZOS,
+}
 RNG = np.random.default_rng(0)
 
 
@@ -24,6 +30,9 @@ def by_torchvision(image: np.ndarray, spec: ImageInput) -> np.ndarray:
     rgb = Image.fromarray(image).convert("RGB")
     mode = MODES[spec.interpolation]
     size = [spec.height, spec.width] if spec.resize_shorter is None else [spec.resize_shorter]
+    size = size if spec.resize_to is None else list(spec.resize_to)
+    if spec.channels == "grey":
+        rgb = rgb.convert("L")
     resized = v2.Resize(size, interpolation=mode, antialias=True)(rgb)
     return np.asarray(v2.CenterCrop([spec.height, spec.width])(resized))
 
@@ -42,12 +51,21 @@ def test_pixels_are_torchvisions(colour, interpolation, size, target) -> None:
     assert np.array_equal(ours, by_torchvision(image, spec))
 
 
+@pytest.mark.parametrize("interpolation", list(MODES))
+@pytest.mark.parametrize("size", [(28, 28), (37, 91), (300, 401)])
+@pytest.mark.parametrize("to", [(96, 96), (110, 120), (81, 130), (50, 300), (40, 30)])
+def test_squashing_before_the_crop_is_torchvisions(interpolation, size, to) -> None:
+    spec = ImageInput(height=64, width=96, resize_to=to, interpolation=interpolation)
+    image = picture(*size, colour=True)
+    assert np.array_equal(fit_image(image, spec), by_torchvision(image, spec))
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
     target=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     shorter=st.none() | st.integers(1, 40),
-    interpolation=st.sampled_from(["bilinear", "bicubic"]),
+    interpolation=st.sampled_from(list(MODES)),
     colour=st.booleans(),
 )
 def test_any_size_is_torchvisions(size, target, shorter, interpolation, colour) -> None:
@@ -153,3 +171,59 @@ def test_tensors_that_are_not_the_specs_are_refused() -> None:
             to_batch(bad, spec)
     with pytest.raises(DataError, match="2 kinds"):
         to_batch([np.zeros(4, np.float32), np.zeros(3, np.float32)], spec)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    target=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    interpolation=st.sampled_from(list(MODES)),
+)
+def test_letterboxing_is_timms_border(size, target, interpolation) -> None:
+    spec = ImageInput(height=target[0], width=target[1], letterbox=114, interpolation=interpolation)
+    image = picture(*size, colour=True)
+    ratio = max(size[0] / target[0], size[1] / target[1])
+    if min(round(side / ratio) for side in size) == 0:
+        assert fit_image(image, spec).shape == (*target, 3)  # timm itself fails here
+        return
+    resized = ResizeKeepRatio(target, longest=1.0, interpolation=interpolation)
+    by_timm = CenterCropOrPad(target, fill=114)(resized(Image.fromarray(image)))
+    assert np.array_equal(fit_image(image, spec), np.asarray(by_timm))
+
+
+def test_an_odd_row_of_the_letterbox_is_below() -> None:
+    spec = ImageInput(height=7, width=8, letterbox=9)
+    rows = fit_image(np.zeros((4, 8), np.uint8), spec)[:, 0]
+    assert rows.tolist() == [9, 0, 0, 0, 0, 9, 9]
+
+
+@pytest.mark.parametrize(
+    "way", [{}, {"resize_shorter": 30}, {"resize_to": (30, 40)}, {"letterbox": 114}], ids=str
+)
+@pytest.mark.parametrize("antialias", [True, False], ids=["filtered", "points"])
+def test_grey_is_pillows_before_resizing(way, antialias) -> None:
+    spec = ImageInput(
+        height=24, width=28, channels="grey", mean=(0.5,), std=(0.5,), antialias=antialias, **way
+    )
+    images = [picture(50, 77, colour=True), picture(31, 20, colour=False)]
+    batch = to_batch(images, spec)
+    spec.tensor.check(batch)
+    luma = np.asarray(Image.fromarray(images[0]).convert("L"))
+    assert np.array_equal(batch[0], fit_image(luma, spec)[..., None])
+    assert np.array_equal(batch[1], fit_image(images[1], spec)[..., None])
+    if antialias and "letterbox" not in way:
+        assert np.array_equal(batch[0, ..., 0], by_torchvision(images[0], spec))
+
+
+def test_bgr_stays_rgb_outside_the_graph() -> None:
+    image = picture(20, 30, colour=True)
+    bgr, rgb = (ImageInput(height=16, width=16, channels=order) for order in ("bgr", "rgb"))
+    assert np.array_equal(to_batch([image], bgr), to_batch([image], rgb))
+
+
+def test_lanczos_has_no_points() -> None:
+    spec = ImageInput(height=8, width=8)
+    object.__setattr__(spec, "interpolation", "lanczos")
+    object.__setattr__(spec, "antialias", False)
+    with pytest.raises(SpecError, match="antialias = true"):
+        fit_image(picture(20, 20, colour=True), spec)

@@ -14,7 +14,7 @@ from edgetl.bench.footprint import Footprint, measure_footprint
 from edgetl.bench.machine import activity, disturbances, machine_facts
 from edgetl.bench.measure import Block, Samples, in_process, interleave
 from edgetl.bench.result import BenchResult, Run, result_of
-from edgetl.data.preprocess import to_batch
+from edgetl.data.preprocess import to_inputs
 from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.context import StageContext
 from edgetl.spec import Array, Variant
@@ -56,7 +56,7 @@ def _inputs(context: StageContext, batch: int) -> Mapping[str, Array]:
     """
     images = context.splits.load("val").images
     chosen = images[np.resize(np.arange(len(images)), batch)]
-    return {context.input.tensor.name: to_batch(chosen, context.input)}
+    return to_inputs(chosen, context.input)
 
 
 def _footprints(context: StageContext, variants: list[Variant]) -> dict[str, Footprint]:

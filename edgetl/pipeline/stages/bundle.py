@@ -7,16 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgetl.bundle import BundleContent, GoldenSet, ManifestVariant, verify_bundle, write_bundle
+from edgetl.bundle.golden import GoldenInputs
 from edgetl.data.decode import encode_png
 from edgetl.data.preprocess import to_batch
+from edgetl.data.samples import EncodedImages, Samples, SeveralSamples
 from edgetl.errors import BundleError, GateError
 from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.context import StageContext
 from edgetl.runtime.answers import answers
-from edgetl.spec import ImageInput, Variant
+from edgetl.spec import (
+    Array,
+    ClassifierInput,
+    ImageInput,
+    SeveralInputs,
+    SingleInput,
+    Variant,
+    named_parts,
+)
 
 _SYNTHETIC_SIDE = 64
 
@@ -82,24 +91,36 @@ def _golden(context: StageContext, variants: dict[str, Variant]) -> GoldenSet | 
     if kind == "none":
         return None
     pixels = _real(context) if kind == "real" else _synthetic(context)
-    if isinstance(context.input, ImageInput):
-        inputs: Any = tuple(encode_png(image) for image in pixels)
-    else:
-        inputs = to_batch(pixels, context.input)
+    inputs = _golden_inputs(pixels, context.input)
+    golden = partial(GoldenSet, kind=kind, inputs=inputs)
     # The path that a device's self-test takes, decoding included.
-    ask = partial(
-        answers, inputs=list(inputs), spec=context.input, classes=len(context.splits.classes)
-    )
+    rows = golden(reference=np.empty((0, 0), np.float32), answers={}).rows()
+    ask = partial(answers, inputs=rows, spec=context.input, classes=len(context.splits.classes))
     with context.reference() as reference:
         expected = ask(reference)
     own = {}
     for variant in variants.values():
         with context.variant(variant) as backend:
             own[variant.id] = ask(backend)
-    return GoldenSet(kind=kind, inputs=inputs, reference=expected, answers=own)
+    return golden(reference=expected, answers=own)
 
 
-def _real(context: StageContext) -> NDArray[Any]:
+def _golden_inputs(
+    samples: Samples, spec: ClassifierInput
+) -> GoldenInputs | dict[str, GoldenInputs]:
+    if isinstance(samples, SeveralSamples) and isinstance(spec, SeveralInputs):
+        return {name: _part(samples.parts[name], part) for name, part in spec.parts.items()}
+    assert not isinstance(samples, SeveralSamples) and not isinstance(spec, SeveralInputs)
+    return _part(samples, spec)
+
+
+def _part(samples: Array | EncodedImages, spec: SingleInput) -> GoldenInputs:
+    if isinstance(spec, ImageInput):
+        return tuple(encode_png(image) for image in samples)
+    return to_batch(samples, spec)
+
+
+def _real(context: StageContext) -> Samples:
     """Validation images, never test ones: the test split is opened for the gate alone."""
     val = context.splits.load("val")
     count = min(context.config.bundle.golden_images, len(val.labels))
@@ -107,12 +128,19 @@ def _real(context: StageContext) -> NDArray[Any]:
     return val.images[np.sort(generator.choice(len(val.labels), size=count, replace=False))]
 
 
-def _synthetic(context: StageContext) -> NDArray[Any]:
-    """Smooth coloured noise: nobody's data, and different from image to image."""
+def _synthetic(context: StageContext) -> Samples:
     generator = np.random.default_rng(context.config.seed)
     count = context.config.bundle.golden_images
-    if not isinstance(context.input, ImageInput):
-        return generator.uniform(size=(count, *context.input.shape)).astype(np.float32)
+    parts = {
+        name: _noise(part, count, generator) for name, part in named_parts(context.input).items()
+    }
+    return SeveralSamples(parts) if len(parts) > 1 else next(iter(parts.values()))
+
+
+def _noise(spec: SingleInput, count: int, generator: np.random.Generator) -> Array:
+    """Smooth coloured noise: nobody's data, and different from image to image."""
+    if not isinstance(spec, ImageInput):
+        return generator.uniform(size=(count, *spec.shape)).astype(np.float32)
     coarse = generator.uniform(size=(count, 4, 4, 3))
     repeats = _SYNTHETIC_SIDE // 4
     smooth = coarse.repeat(repeats, axis=1).repeat(repeats, axis=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from edgetl.data.preprocess import to_batch
+from edgetl.data.preprocess import to_inputs
 from edgetl.data.store import SplitPart
 from edgetl.export.onnx_from_torch import onnx_from_torch
 from edgetl.export.parity import check_parity
@@ -35,7 +35,7 @@ def run(context: StageContext, out: Path) -> None:
     )
     with context.reference() as reference:
         probabilities = context.predict(reference, some, what="reference on val")
-    parity = check_parity(model, probabilities, to_batch(some.images, description.input))
+    parity = check_parity(model, probabilities, to_inputs(some.images, description.input))
     write_atomic(out / MODEL, model)
     write_json(out / "parity.json", asdict(parity))
     context.reporter.note(

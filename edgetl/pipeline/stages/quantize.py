@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgetl.backends import registry
 from edgetl.calibration import fit_temperature_report
 from edgetl.compile.openvino_from_onnx import openvino_from_onnx
-from edgetl.data.preprocess import to_batch
+from edgetl.data.preprocess import to_inputs
 from edgetl.data.store import SplitPart
 from edgetl.files import write_atomic, write_json
 from edgetl.metrics import ece, nll
@@ -34,8 +34,9 @@ def run(context: StageContext, out: Path) -> None:
     candidates = [CANDIDATES[name] for name in context.config.compile.variants]
     int8 = None
     if any(candidate.precision is Precision.INT8 for candidate in candidates):
-        samples = to_batch(ptq_part(context).images, context.input)
-        context.reporter.note(f"INT8 ranges from {len(samples)} training images")
+        part = ptq_part(context)
+        samples = to_inputs(part.images, context.input)
+        context.reporter.note(f"INT8 ranges from {len(part)} training images")
         int8 = int8_from_fp32(fp32, samples, threads=context.threads)
     report: dict[str, Any] = {}
     for candidate in candidates:

@@ -1,0 +1,289 @@
+"""The sections of a release config, as strict and frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from edgetl.errors import ConfigError, SpecError
+from edgetl.extras import extra
+from edgetl.gate.policy import Policy
+from edgetl.pipeline.candidates import CANDIDATES
+from edgetl.spec import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Channels,
+    ClassifierInput,
+    ImageInput,
+    Interpolation,
+    PixelRange,
+    SeveralInputs,
+    SingleInput,
+    TensorInput,
+)
+
+with extra("gate"):
+    from pydantic import ConfigDict, Field, StringConstraints
+    from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+# A name becomes a folder's name: nothing in it may climb out of the runs folder.
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$"),
+    Field(description="up to 64 letters, digits, '.', '_' and '-', no '/'"),
+]
+# As the bundle's manifest has it: one to four numbers, each with one spelling.
+Version = Annotated[
+    str,
+    StringConstraints(pattern=r"^(0|[1-9]\d{0,8})(\.(0|[1-9]\d{0,8})){0,3}$"),
+    Field(description='a text of one to four numbers, such as "1.0.0"'),
+]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
+Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DataConfig:
+    """Where the labelled data comes from, and how many images each split takes.
+
+    `train` and `test` may be left out: all that remain, and all of the source's own test part
+    (a source without one needs `test`).
+    """
+
+    source: str
+    val: Count
+    calib: Count
+    train: Count | None = None
+    test: Count | None = None
+    seed: Seed = 0
+    classes: Texts | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PartConfig:
+    """One input tensor: an image of height × width, or a tensor of `shape`.
+
+    How a picture becomes an image is what `edgetl.spec.ImageInput` says.
+    """
+
+    kind: Literal["image", "tensor"] = "image"
+    height: Count | None = None
+    width: Count | None = None
+    resize_shorter: Count | None = None
+    resize_to: Annotated[tuple[Count, Count], Field(strict=False)] | None = None
+    letterbox: Annotated[int, Field(ge=0, le=255)] | None = None
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+    channels: Channels = "rgb"
+    pixel_range: PixelRange = "0-1"
+    mean: Numbers | None = None
+    std: Numbers | None = None
+    shape: Annotated[tuple[Count, ...], Field(strict=False)] | None = None
+
+    def single(self, where: str = "[input]") -> SingleInput:
+        """The tensor as the rooms know it.
+
+        Raises:
+            ConfigError: When the keys of the chosen kind are missing, or do not fit together.
+        """
+        if self.kind == "tensor":
+            if not self.shape:
+                raise _missing(f"{where} shape", "a tensor input", "shape = [64]")
+            return TensorInput(shape=self.shape)
+        if self.height is None or self.width is None:
+            raise _missing(f"{where} height, width", "an image input", "height = 96 and width = 96")
+        usual = self.channels == "rgb" and self.pixel_range == "0-1"
+        if not usual and (self.mean is None or self.std is None):
+            raise _missing(
+                f"{where} mean, std",
+                f"both, for channels = {self.channels!r} and pixel_range = {self.pixel_range!r}",
+                "mean and std as the network was trained, such as mean = [0.5] and std = [0.5]",
+            )
+        try:
+            return ImageInput(
+                height=self.height,
+                width=self.width,
+                resize_shorter=self.resize_shorter,
+                resize_to=self.resize_to,
+                letterbox=self.letterbox,
+                interpolation=self.interpolation,
+                antialias=self.antialias,
+                channels=self.channels,
+                pixel_range=self.pixel_range,
+                mean=IMAGENET_MEAN if self.mean is None else self.mean,
+                std=IMAGENET_STD if self.std is None else self.std,
+            )
+        except SpecError as error:
+            raise ConfigError(
+                f"{where} {error.subject}", got=error.got, expected=error.expected, fix=error.fix
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class InputConfig(PartConfig):
+    """What the classifier takes: an image, a tensor, or several of these by name in `parts`."""
+
+    kind: Literal["image", "tensor", "several"] = "image"  # type: ignore[assignment]
+    parts: dict[Name, PartConfig] = field(default_factory=dict)
+
+    def spec(self) -> ClassifierInput:
+        """The input as the rooms know it.
+
+        Raises:
+            ConfigError: When the keys of the chosen kind are missing.
+        """
+        if (self.kind == "several") != bool(self.parts):
+            raise ConfigError(
+                "[input] parts",
+                got=f"{len(self.parts)} parts with kind = {self.kind!r}",
+                expected='tables [input.parts.NAME] exactly when kind = "several"',
+                fix='write kind = "several" and a table for each input, or neither',
+            )
+        if self.kind != "several":
+            return self.single()
+        for name in self.parts:
+            if not name.isidentifier():
+                raise ConfigError(
+                    f"[input.parts.{name}]",
+                    got=repr(name),
+                    expected="letters, digits and '_'",
+                    fix="rename the part; the data must have an array of that name",
+                )
+        parts = {name: part.single(f"[input.parts.{name}]") for name, part in self.parts.items()}
+        if len(parts) < 2:
+            raise ConfigError(
+                "[input] parts",
+                got="one part",
+                expected="at least two",
+                fix='describe a single input with kind = "image" or "tensor"',
+            )
+        return SeveralInputs(parts=parts)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PretrainConfig:
+    """How the backbone learns letters when `weights = "letters"`; the result is cached."""
+
+    per_class: Count = 400
+    epochs: Count = 6
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FinetuneSection:
+    """Architecture, starting weights and recipe, for a classifier that edgetl trains.
+
+    `architecture` is a name of edgetl's own, ``timm:NAME`` or ``python:MODULE:FACTORY`` (a
+    function of a module in the folder `code`); `head` names the last linear layer of the latter
+    two, and is found when there is only one that it can be. `augment` is "light" for images and
+    "none" for tensors when it is left out. `weights` is "imagenet", "pretrained" (timm's own),
+    "letters", "none", "factory" (the network comes with them), or the path of a safetensors file
+    (relative to the config).
+    """
+
+    architecture: str
+    head: str | None = None
+    weights: str = "imagenet"
+    recipe: Literal["linear-probe", "two-stage", "full"] = "two-stage"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    epochs: Count = 10
+    head_epochs: Count = 2
+    batch_size: Count = 64
+    learning_rate: Positive = 5e-4
+    head_learning_rate: Positive = 3e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augment: Literal["none", "light", "light-flip"] | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    patience: Count = 3
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ModelSection:
+    """A classifier that is trained already: a PyTorch network with its weights, or an ONNX file.
+
+    `architecture` is ``python:MODULE:FACTORY`` (a function of a module beside the config that
+    returns the network), ``timm:NAME``, or a torchvision name. `weights` is a safetensors file, a
+    state dict (.pt, .pth; `weights_entry` names the entry that holds it, `weights_prefix` is
+    taken off its keys), or ``factory``: the network comes with its weights. `head` is the last
+    linear layer; it is found when there is only one that it can be, and ``output`` puts the
+    temperature behind the network. `onnx` stands in place of all these, with `output` when the
+    file alone does not say what it answers. `transform`, ``python:MODULE:NAME``, is the transform
+    that the network was trained with; the export checks edgetl's pixels against it.
+    """
+
+    architecture: str | None = None
+    weights: str | None = None
+    weights_entry: str | None = None
+    weights_prefix: str = ""
+    head: str | None = None
+    onnx: str | None = None
+    output: Literal["logits", "probabilities"] | None = None
+    transform: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExportSection:
+    """The ONNX file's opset, whether it also gives logits, and the limits of its checks.
+
+    `max_pixel_difference` (of 0..255) and `max_probability_difference` bound how far edgetl's
+    preprocessing may be from the model's own `transform`.
+    """
+
+    opset: Annotated[int, Field(ge=18, le=26)] = 20
+    logits: bool = False
+    parity_images: Count = 256
+    max_pixel_difference: Annotated[float, Field(ge=0)] = 4.0
+    max_probability_difference: Annotated[float, Field(ge=0)] = 0.01
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class QuantizeSection:
+    """How many training images set the INT8 ranges."""
+
+    ptq_samples: Count = 300
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CompileSection:
+    """The candidates, by id, and the OpenVINO device that theirs are for."""
+
+    variants: Texts = tuple(CANDIDATES)
+    openvino_device: str = "CPU"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BenchSection:
+    """How long and how often latency is measured; batch and threads are the policy's objective."""
+
+    calls: Count = 40
+    rounds: Annotated[int, Field(ge=2)] = 24
+    max_seconds: Positive = 120.0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GateSection:
+    """The backends that must have a variant that passes (default: all), and the policy."""
+
+    required: Texts | None = None
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BundleSection:
+    """What the golden set is made of: real validation images, synthetic ones, or none."""
+
+    golden: Literal["real", "synthetic", "none"] = "real"
+    golden_images: Annotated[int, Field(ge=1, le=256)] = 16
+
+
+def _missing(key: str, what: str, example: str) -> ConfigError:
+    return ConfigError(key, got="nothing", expected=what, fix=f"write {example}")

@@ -1,0 +1,170 @@
+"""What a section of the page is made of; the template knows how each is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from edgetl.extras import extra
+
+with extra("report"):
+    from markupsafe import Markup
+
+Tone = Literal["", "pass", "fail", "unsure", "quiet"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A figure with its caption. `scope` says the split and n that it is drawn from."""
+
+    svg: Markup
+    title: str
+    caption: str = ""
+    scope: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plots:
+    """Figures side by side where the page is wide enough."""
+
+    plots: tuple[Plot, ...]
+    kind: Literal["plots"] = "plots"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell: a text, what tone it has, and how strongly it is tinted (0..100, None for not)."""
+
+    text: str
+    tone: Tone = ""
+    tint: int | None = None
+    hue: Literal["", "good", "bad"] = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table in a box that scrolls by itself.
+
+    Attributes:
+        numeric: Which columns hold numbers, and so stand at the right.
+        style: ``rows`` for a list, ``heat`` for a square of counts.
+        marked: Rows to set off, such as what ships.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    numeric: frozenset[int] = frozenset()
+    title: str = ""
+    caption: str = ""
+    scope: str = ""
+    style: Literal["rows", "heat"] = "rows"
+    marked: frozenset[int] = frozenset()
+    kind: Literal["grid"] = "grid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grids:
+    """Tables side by side where the page is wide enough."""
+
+    grids: tuple[Grid, ...]
+    kind: Literal["grids"] = "grids"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Terms with what they are."""
+
+    pairs: tuple[tuple[str, str], ...]
+    title: str = ""
+    kind: Literal["facts"] = "facts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """A sentence; in the tone ``unsure`` a warning."""
+
+    text: str
+    tone: Tone = ""
+    kind: Literal["note"] = "note"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Preformatted text that opens on demand."""
+
+    title: str
+    text: str
+    kind: Literal["source"] = "source"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture as a data URI; `coarse` ones are enlarged without smoothing."""
+
+    uri: str
+    label: str
+    alt: str
+    coarse: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlipCard:
+    """One input that was answered differently."""
+
+    title: str
+    tone: Tone
+    word: str
+    pictures: tuple[Picture, ...]
+    answers: tuple[tuple[str, str, int, bool], ...]
+    """Who, class, probability in percent, right or not."""
+    foot: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlipCards:
+    """Cards of flips; `ramp` says whether maps are among the pictures."""
+
+    cards: tuple[FlipCard, ...]
+    ramp: bool
+    kind: Literal["flips"] = "flips"
+
+
+Block = Plots | Grid | Grids | Facts | Note | Source | FlipCards
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A section: its anchor, its title, one sentence on how to read it, and its blocks."""
+
+    id: str
+    title: str
+    read: str
+    blocks: tuple[Block, ...]
+    scope: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shipped:
+    """A variant that ships, with the figures that matter."""
+
+    id: str
+    backend: str
+    figures: tuple[tuple[str, str, str], ...]
+    """Value, what it is, its interval or what it is compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hero:
+    """The head of the page: the verdict."""
+
+    outcome: str
+    tone: Tone
+    sign: str
+    sentence: str
+    remarks: tuple[str, ...]
+    shipped: tuple[Shipped, ...]
+    limits: tuple[tuple[str, str], ...]
+    scope: str
+    policy: str = ""
+    notes: tuple[str, ...] = field(default=())
