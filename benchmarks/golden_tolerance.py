@@ -62,7 +62,7 @@ def make_bundle(folder: Path) -> Path:
             optimiser.step()
     head = Head(layer=head_layer(network, "resnet18"), classes=digits.classes)
     model = onnx_from_torch(network.eval(), input=spec, head=head)
-    quantized = int8_from_fp32(model, batch[:256])
+    quantized = int8_from_fp32(model, {"image": batch[:256]})
     models = {"models/fp32.onnx": model, "models/int8.onnx": quantized}
     for name, source in (("fp32", model), ("int8", quantized)):
         models[f"models/{name}.xml"], models[f"models/{name}.bin"] = openvino_from_onnx(source)

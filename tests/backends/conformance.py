@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 from edgetl.backends.base import Backend
 from edgetl.backends.registry import describe, load
 from edgetl.errors import BackendError, SpecError
-from edgetl.spec import Precision, TensorSpec, Variant
+from edgetl.spec import Precision, Setting, TensorSpec, Variant
 from tests.backends.helpers.models import CLASSES, SIZE, answers, conv_net, images, root_net
 
 IMAGE = TensorSpec(name="image", dtype="uint8", shape=(None, SIZE, SIZE, 3))
@@ -55,6 +56,8 @@ class BackendConformance:
     tolerance: ClassVar[float] = 1e-5
     # What `describe` says of the convolutions and of the last linear layer; None for no layers.
     layers: ClassVar[dict[str, set[str]] | None]
+    # The variant's settings.
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType({})
 
     @classmethod
     def image_model(cls) -> bytes:
@@ -76,6 +79,7 @@ class BackendConformance:
             backend=cls.name,
             precision=precision,
             files=tuple(files),
+            settings=cls.settings,
         )
         return load(variant, files, threads=threads)
 
@@ -92,7 +96,7 @@ class BackendConformance:
             names = {tuple(files)!r}
             backend = load(
                 Variant(id="v", backend={cls.name!r}, precision=Precision({str(cls.precision)!r}),
-                        files=names),
+                        files=names, settings={dict(cls.settings)!r}),
                 {{name: (Path({str(folder)!r}) / name).read_bytes() for name in names}},
                 threads=2,
             )

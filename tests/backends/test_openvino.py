@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from edgetl.backends import openvino
@@ -14,7 +15,7 @@ from edgetl.compile.openvino_from_onnx import openvino_from_onnx
 from edgetl.errors import BackendError, ConfigError, MissingExtraError, ModelError, UnavailableError
 from edgetl.spec import Precision, Setting, Variant
 from tests.backends.conformance import BackendConformance, images, run_script
-from tests.backends.helpers.models import conv_net, int8_net
+from tests.backends.helpers.models import conv_net, int8_net, root_net
 
 
 @cache
@@ -73,6 +74,16 @@ class TestOpenVinoBf16(OpenVinoConformance):
         assert execution.settings["INFERENCE_PRECISION_HINT"] == "bf16"
 
 
+class TestOpenVinoStaticBatch1(OpenVinoConformance):
+    settings = {"static_batch": 1}  # noqa: RUF012
+    layers = {"Convolution": {"f32"}, "FullyConnected": {"f32"}}  # noqa: RUF012
+
+
+class TestOpenVinoStaticBatch4(OpenVinoConformance):
+    settings = {"static_batch": 4}  # noqa: RUF012
+    layers = {"Convolution": {"f32"}, "FullyConnected": {"f32"}}  # noqa: RUF012
+
+
 class TestOpenVinoInt8(OpenVinoConformance):
     precision = Precision.INT8
     tolerance = 0.02
@@ -127,12 +138,55 @@ def test_an_absent_device_is_not_replaced() -> None:
     assert error.value.exit_code == 3
 
 
-@pytest.mark.parametrize(("hint", "capability"), [("bf16", "BF16"), ("f16", "FP16")])
-def test_a_precision_that_the_device_does_not_have(hint: str, capability: str) -> None:
-    core = SimpleNamespace(available_devices=["CPU"], get_property=lambda *_: ["FP32", "INT8"])
-    with pytest.raises(UnavailableError, match=f"expected {capability}"):
-        openvino._check_device(core, "CPU", hint)
-    openvino._check_device(core, "CPU", "f32")
+@pytest.mark.parametrize("device", ["AUTO", "AUTO:CPU"])
+def test_auto_is_the_device_that_it_chose(device: str) -> None:
+    backend = load(variant(device=device), ir(conv_net()), threads=1)
+    execution = describe(backend)
+    assert execution.device == "CPU"
+    assert execution.threads == 1
+    assert execution.settings["device"] == device
+    plain = load(variant(), ir(conv_net()), threads=1)
+    assert set(describe(plain).settings) == set(execution.settings) - {"device"}
+    assert describe(plain).layers == execution.layers
+    given = {"image": images(3)}
+    assert (backend.run(given)["probabilities"] == plain.run(given)["probabilities"]).all()
+
+
+def test_of_a_list_each_device_must_be_here() -> None:
+    with pytest.raises(UnavailableError, match=r"device NPU: got a machine with CPU"):
+        load(variant(device="AUTO:CPU,NPU"), ir(conv_net()))
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_fixed_batch_answers_as_a_free_one(precision: str, batch: int) -> None:
+    files = ir(conv_net() if precision == "fp32" else int8_net())
+    free, fixed = (
+        load(variant(precision), files),
+        load(variant(precision, static_batch=batch), files),
+    )
+    assert dict(fixed.input_spec) == dict(free.input_spec)
+    assert dict(fixed.output_spec) == dict(free.output_spec)
+    for count in (1, 3, 4, 5, 9):
+        given = {"image": images(count)}
+        got, expected = (one.run(given)["probabilities"] for one in (fixed, free))
+        np.testing.assert_allclose(got, expected, atol=1e-6, rtol=0)
+    assert describe(fixed).settings["static_batch"] == batch
+    assert "static_batch" not in describe(free).settings
+
+
+def test_what_fills_a_batch_up_is_not_answered_with() -> None:
+    # The square root of minus one is NaN: rows of no caller must not be looked at.
+    backend = load(variant(static_batch=4), ir(root_net()))
+    answer = backend.run({"features": np.full((6, 3), 4, np.float32)})["probabilities"]
+    assert answer.shape == (6, 3)
+    assert answer == pytest.approx(2)
+
+
+@pytest.mark.parametrize("batch", [0, -1, True, 1.0, "1", 5000])
+def test_a_fixed_batch_that_is_none(batch: Setting) -> None:
+    with pytest.raises(ConfigError, match="'static_batch'"):
+        load(variant(static_batch=batch), ir(conv_net()))
 
 
 def test_bf16_is_had_or_refused() -> None:
@@ -182,7 +236,7 @@ def test_the_telemetry_package_is_given_back(monkeypatch: pytest.MonkeyPatch) ->
 def test_settings_that_do_not_belong(settings: dict[str, Setting]) -> None:
     with pytest.raises(ConfigError):
         load(variant("fp32", **settings), ir(conv_net()))
-    with pytest.raises(ConfigError, match="'f32' or 'bf16'"):
+    with pytest.raises(ConfigError, match="'f32', 'bf16' or 'f16'"):
         load(variant("int8", float_precision="u8"), ir(int8_net()))
 
 

@@ -8,15 +8,21 @@ import pytest
 
 from edgetl.backends.base import Backend
 from edgetl.backends.fake import FakeBackend
-from edgetl.backends.registry import available, describe, load, names
-from edgetl.errors import BackendError, UsageError
-from edgetl.spec import Precision, TensorSpec, Variant
+from edgetl.backends.registry import available, describe, load, names, on_device, with_devices
+from edgetl.errors import BackendError, ConfigError, UsageError
+from edgetl.spec import Precision, Setting, TensorSpec, Variant
 from tests.backends.conformance import network_calls, run_script
 from tests.backends.helpers.models import conv_net
 
 
-def variant(backend: str) -> Variant:
-    return Variant(id="v", backend=backend, precision=Precision.FP32, files=("model.onnx",))
+def variant(backend: str, **settings: Setting) -> Variant:
+    return Variant(
+        id="v",
+        backend=backend,
+        precision=Precision.FP32,
+        files=("model.onnx",),
+        settings=settings,
+    )
 
 
 def test_importing_it_imports_no_runtime(tmp_path: Path) -> None:
@@ -47,6 +53,25 @@ def test_a_path_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     backend = load(variant("onnxruntime"), {"model.onnx": conv_net()})
     assert isinstance(backend, Backend)
+
+
+def test_a_variant_is_put_on_a_device() -> None:
+    placed = on_device(variant("openvino", device="CPU", static_batch=2), "GPU.1")
+    assert placed == variant("openvino", device="GPU.1", static_batch=2)
+    assert with_devices() == ("openvino",)
+    with pytest.raises(ConfigError, match="OpenVINO device"):
+        on_device(variant("openvino"), "gpu")
+
+
+def test_onnxruntime_has_the_cpu_only() -> None:
+    assert on_device(variant("onnxruntime"), "CPU") == variant("onnxruntime")
+    for backend, device, provider in (
+        ("onnxruntime", "GPU", "CPUExecutionProvider"),
+        ("onnxruntime", "CPU", "CUDAExecutionProvider"),
+        ("elsewhere", "GPU", "CPUExecutionProvider"),
+    ):
+        with pytest.raises(UsageError, match=r"expected CPU, .* or ask for the backend openvino"):
+            on_device(variant(backend, provider=provider), device)
 
 
 def test_describe_wants_a_backend_that_can_tell() -> None:

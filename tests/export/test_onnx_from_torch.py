@@ -70,8 +70,9 @@ def test_an_architecture_answers_in_onnx_as_in_torch(export, architecture: str) 
     model, reference, x = export(architecture)
     assert len(set(reference.argmax(axis=1))) >= 4
     # In batches of one, and of another size than the exporter's example.
-    single = check_parity(model, reference, x, batch=1)
-    whole = check_parity(model, reference, x, batch=len(x))
+    inputs = {"features" if architecture == "mlp" else "image": x}
+    single = check_parity(model, reference, inputs, batch=1)
+    whole = check_parity(model, reference, inputs, batch=len(x))
     assert single.images == whole.images == len(x)
     # It shows nothing on a network that answers every image alike.
     assert whole.spread > 0.05
@@ -143,7 +144,7 @@ def test_opset_and_logits_are_what_was_asked_for(opset: int) -> None:
     x = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
     with torch.inference_mode():
         expected = network.eval()(torch.from_numpy(x))
-    check_parity(model, torch.softmax(expected, dim=1).numpy(), x)
+    check_parity(model, torch.softmax(expected, dim=1).numpy(), {"features": x})
 
 
 @pytest.mark.parametrize("opset", [17, 99])

@@ -25,7 +25,7 @@ def case():
 
 def test_an_equal_model_passes_with_its_figures(case) -> None:
     model, reference, x = case
-    parity = check_parity(model, reference, x, batch=7)
+    parity = check_parity(model, reference, {"features": x}, batch=7)
     assert parity.images == 20
     assert parity.difference < 1e-6
     assert parity.spread > 0.1
@@ -35,19 +35,19 @@ def test_a_probability_over_the_limit_fails_and_the_worst_image_is_named(case) -
     model, reference, x = case
     near = reference.copy()
     near[3] += [0.5 * LIMIT, -0.5 * LIMIT, 0]
-    check_parity(model, near, x)
+    check_parity(model, near, {"features": x})
     far = reference.copy()
     far[3] += [2 * LIMIT, -2 * LIMIT, 0]
     far[8] += [5 * LIMIT, -5 * LIMIT, 0]
     with pytest.raises(ModelError, match=r"image 8: got a probability 5\.00e-04 .*2 of 20"):
-        check_parity(model, far, x)
+        check_parity(model, far, {"features": x})
 
 
 def test_another_top_class_is_named_with_both_classes(case) -> None:
     model, reference, x = case
     other = np.roll(reference, 1, axis=1)
     with pytest.raises(ModelError, match=r"got class \d with probability .* PyTorch's class \d"):
-        check_parity(model, other, x)
+        check_parity(model, other, {"features": x})
 
 
 def test_another_top_class_within_the_margin_is_no_failure(case) -> None:
@@ -60,7 +60,7 @@ def test_another_top_class_within_the_margin_is_no_failure(case) -> None:
     swapped = answer.copy()
     swapped[:, [top, second]] = answer[:, [second, top]]
     assert answer.argmax() != swapped.argmax()
-    check_parity(model, swapped, features)
+    check_parity(model, swapped, {"features": features})
 
 
 def _answer(model: bytes, x: np.ndarray) -> np.ndarray:
@@ -92,12 +92,12 @@ def test_a_nan_in_the_reference_fails(case) -> None:
     broken = reference.copy()
     broken[2] = np.nan
     with pytest.raises(ModelError, match="image 2"):
-        check_parity(model, broken, x)
+        check_parity(model, broken, {"features": x})
 
 
 def test_what_does_not_fit_is_refused(case) -> None:
     model, reference, x = case
     with pytest.raises(DataError, match=r"shape \(19, 3\)"):
-        check_parity(model, reference[1:], x)
+        check_parity(model, reference[1:], {"features": x})
     with pytest.raises(DataError, match="none"):
-        check_parity(model, reference[:0], x[:0])
+        check_parity(model, reference[:0], {"features": x[:0]})

@@ -36,7 +36,9 @@ def model(weights: np.ndarray, shape: tuple[int | str, ...] = ("batch", 6)) -> b
 def test_ranges_are_the_extremes_over_all_samples(batch: int) -> None:
     weights = RNG.normal(size=(6, 8)).astype(np.float32)
     x = RNG.normal(size=(40, 6)).astype(np.float32)
-    found = observe(model(weights), x, tensors=["features", "hidden", "positive"], batch=batch)
+    found = observe(
+        model(weights), {"features": x}, tensors=["features", "hidden", "positive"], batch=batch
+    )
     hidden = x.astype(np.float64) @ weights
     assert list(found) == ["features", "hidden", "positive"]
     assert (found["features"].low, found["features"].high) == (x.min(), x.max())
@@ -49,27 +51,31 @@ def test_an_activation_that_overflows_is_no_range() -> None:
     weights = np.full((6, 8), 3e38, np.float32)
     x = RNG.normal(size=(4, 6)).astype(np.float32) * 10
     with pytest.raises(BackendError, match="NaN or infinity"):
-        observe(model(weights), x, tensors=["hidden"])
+        observe(model(weights), {"features": x}, tensors=["hidden"])
 
 
 def test_a_nan_that_only_the_answer_shows_is_found() -> None:
     # Infinity minus infinity, behind the tensor that is observed.
     weights = np.full((6, 8), 3e38, np.float32)
     with pytest.raises(BackendError, match="NaN or infinity"):
-        observe(model(weights), np.float32([[1, 2] * 3, [3, 1] * 3]), tensors=["features"])
+        observe(
+            model(weights), {"features": np.float32([[1, 2] * 3, [3, 1] * 3])}, tensors=["features"]
+        )
 
 
 def test_a_sample_with_nan_is_refused() -> None:
     x = RNG.normal(size=(4, 6)).astype(np.float32)
     x[2] = np.nan
     with pytest.raises(DataError, match="sample 2"):
-        observe(model(RNG.normal(size=(6, 8)).astype(np.float32)), x, tensors=["hidden"])
+        observe(
+            model(RNG.normal(size=(6, 8)).astype(np.float32)), {"features": x}, tensors=["hidden"]
+        )
 
 
 def test_a_fixed_batch_is_refused() -> None:
     fixed = model(RNG.normal(size=(6, 8)).astype(np.float32), shape=(1, 6))
     with pytest.raises(ModelError, match="a fixed batch size"):
-        observe(fixed, RNG.normal(size=(4, 6)).astype(np.float32), tensors=["hidden"])
+        observe(fixed, {"features": RNG.normal(size=(4, 6)).astype(np.float32)}, tensors=["hidden"])
 
 
 def test_memory_is_that_of_one_batch() -> None:
@@ -96,7 +102,7 @@ def test_memory_is_that_of_one_batch() -> None:
     # Earlier tests have a peak of their own; this forgets it.
     Path("/proc/self/clear_refs").write_text("5")
     before = _kibibytes("VmRSS")
-    observe(proto.SerializeToString(), x, tensors=["wide"], batch=2)
+    observe(proto.SerializeToString(), {"image": x}, tensors=["wide"], batch=2)
     grown = _kibibytes("VmHWM") - before
     kept = count * width * size * size * 4 // 1024
     assert kept > 400_000

@@ -36,7 +36,7 @@ def nll(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
 
 @pytest.fixture(scope="module")
 def int8(digits) -> bytes:
-    return int8_from_fp32(digits.model, digits.ptq_samples)
+    return int8_from_fp32(digits.model, {"image": digits.ptq_samples})
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_head_and_preprocessing_are_executed_in_float(int8: bytes) -> None:
 
 @pytest.mark.parametrize("target", ["u8s8", "s8s8"])
 def test_int8_answers_stay_near_fp32(digits, target: str) -> None:
-    model = int8_from_fp32(digits.model, digits.ptq_samples, target=target)
+    model = int8_from_fp32(digits.model, {"image": digits.ptq_samples}, target=target)
     reference = run(digits.model, "image", digits.images)
     candidate = run(model, "image", digits.images)
     assert (reference.argmax(axis=1) == digits.labels).mean() > 0.95
@@ -114,7 +114,7 @@ def test_a_target_decides_the_activations_and_weights_are_per_channel(
     digits, target: str, dtype: type, zero: bool
 ) -> None:
     graph = onnx.load_from_string(
-        int8_from_fp32(digits.model, digits.ptq_samples, target=target)
+        int8_from_fp32(digits.model, {"image": digits.ptq_samples}, target=target)
     ).graph
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     points = [arrays[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
@@ -144,7 +144,7 @@ def test_additions_of_a_transformer_stay_in_float() -> None:
     head = Head(layer="head", classes=("a", "b", "c"))
     model = onnx_from_torch(Residual(), input=TensorInput(shape=(5, 6)), head=head)
     x = np.random.default_rng(0).normal(size=(40, 5, 6)).astype(np.float32)
-    quantized = int8_from_fp32(model, x)
+    quantized = int8_from_fp32(model, {"features": x})
     executed = operator_histogram(quantized)
     assert "QLinearAdd" not in executed
     assert {"QLinearMatMul", "MatMulInteger", "QGemm", "MatMulIntegerToFloat"} & executed.keys()
@@ -183,8 +183,8 @@ def test_batch_norm_that_is_left_in_the_file_is_folded() -> None:
     opset = [helper.make_opsetid("", 20)]
     model = helper.make_model(graph, ir_version=10, opset_imports=opset).SerializeToString()
     x = rng.normal(size=(30, 3, 8, 8)).astype(np.float32)
-    quantized = int8_from_fp32(model, x)
-    assert quantized == int8_from_fp32(model, x)
+    quantized = int8_from_fp32(model, {"image": x})
+    assert quantized == int8_from_fp32(model, {"image": x})
     executed = operator_histogram(quantized)
     assert executed["QLinearConv"] == 1
     assert not {"BatchNormalization", "Conv", "Relu"} & executed.keys()
@@ -198,7 +198,8 @@ from pathlib import Path
 import numpy as np
 from edgetl.quantize.qdq import int8_from_fp32
 samples = np.load(sys.argv[2])
-print(hashlib.sha256(int8_from_fp32(Path(sys.argv[1]).read_bytes(), samples)).hexdigest())
+int8 = int8_from_fp32(Path(sys.argv[1]).read_bytes(), {"image": samples})
+print(hashlib.sha256(int8).hexdigest())
 """
 
 
@@ -230,7 +231,7 @@ def test_two_fresh_processes_write_the_same_bytes_and_leave_nothing(
 def test_it_is_quiet_and_leaves_the_loggers_alone(digits, caplog, capfd) -> None:
     root = logging.getLogger()
     before = (list(root.handlers), root.level)
-    int8_from_fp32(digits.model, digits.ptq_samples[:20])
+    int8_from_fp32(digits.model, {"image": digits.ptq_samples[:20]})
     assert (list(root.handlers), root.level) == before
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
@@ -245,18 +246,18 @@ def test_the_file_says_nothing_of_its_making(int8: bytes) -> None:
 
 def test_bad_samples_are_refused(digits) -> None:
     with pytest.raises(DataError, match="none"):
-        int8_from_fp32(digits.model, digits.ptq_samples[:0])
+        int8_from_fp32(digits.model, {"image": digits.ptq_samples[:0]})
     with pytest.raises(DataError, match="constant data"):
-        int8_from_fp32(digits.model, np.zeros((4, 32, 32, 3), np.uint8))
+        int8_from_fp32(digits.model, {"image": np.zeros((4, 32, 32, 3), np.uint8)})
 
 
 def test_a_model_that_is_quantized_already_is_refused(digits, int8: bytes) -> None:
     with pytest.raises(ModelError, match="quantized already"):
-        int8_from_fp32(int8, digits.ptq_samples)
+        int8_from_fp32(int8, {"image": digits.ptq_samples})
 
 
 def test_a_model_that_is_only_a_head_is_refused() -> None:
     head = Head(layer="", classes=("a", "b"))
     model = onnx_from_torch(nn.Linear(4, 2), input=TensorInput(shape=(4,)), head=head)
     with pytest.raises(ModelError, match="but the head's"):
-        int8_from_fp32(model, np.eye(4, dtype=np.float32))
+        int8_from_fp32(model, {"features": np.eye(4, dtype=np.float32)})

@@ -30,7 +30,9 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @pytest.fixture(params=["fp32", "int8"])
 def model(request, tensor_model: bytes) -> bytes:
-    return tensor_model if request.param == "fp32" else int8_from_fp32(tensor_model, X)
+    return (
+        tensor_model if request.param == "fp32" else int8_from_fp32(tensor_model, {"features": X})
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])

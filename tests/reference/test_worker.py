@@ -50,10 +50,10 @@ def test_it_ends_when_its_input_ends(mlp_folder: Path) -> None:
 def test_a_request_it_does_not_know_is_answered(mlp_folder: Path) -> None:
     source, target = io.BytesIO(), io.BytesIO()
     write_frame(source, {"kind": "dance"})
-    write_frame(source, {"kind": "run"}, {"x": np.zeros((1, 6), np.float32)})
-    write_frame(source, {"kind": "run"}, {"x": np.zeros((1, 5), np.float32)})
+    write_frame(source, {"kind": "run"}, {"features": np.zeros((1, 6), np.float32)})
+    write_frame(source, {"kind": "run"}, {"features": np.zeros((1, 5), np.float32)})
     write_frame(source, {"kind": "close"})
-    write_frame(source, {"kind": "run"}, {"x": np.zeros((1, 6), np.float32)})
+    write_frame(source, {"kind": "run"}, {"features": np.zeros((1, 6), np.float32)})
     source.seek(0)
     serve(Worker(mlp_folder, threads=1), source, target)
     target.seek(0)
