@@ -19,9 +19,9 @@ __all__ = [
     "GivenSplit",
     "check_classes",
     "check_every_class",
-    "is_plain_text",
     "content_id",
     "content_ids",
+    "is_plain_text",
 ]
 
 GivenSplit = Literal["train", "val", "calib", "test"]

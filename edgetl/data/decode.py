@@ -153,16 +153,32 @@ def _from_bytes(data: bytes, subject: str) -> NDArray[np.uint8]:
     return _guarded(image, subject)
 
 
-def _reader(data: bytes, subject: str) -> type[ImageFile.ImageFile]:
-    if data.startswith(b"\xff\xd8\xff"):
+def looks_like_picture(head: bytes) -> bool:
+    """Whether a file that begins so (16 bytes are enough) is of a kind that is read here.
+
+    Example:
+        >>> looks_like_picture(b"\\x89PNG\\r\\n\\x1a\\n"), looks_like_picture(b"GIF89a")
+        (True, False)
+    """
+    return _kind(head) is not None
+
+
+def _kind(head: bytes) -> type[ImageFile.ImageFile] | None:
+    if head.startswith(b"\xff\xd8\xff"):
         return JpegImageFile
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return PngImageFile
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        _check_size(*_webp_size(data), subject)
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return WebPImageFile
-    if data.startswith(b"BM"):
-        return BmpImageFile
+    return BmpImageFile if head.startswith(b"BM") else None
+
+
+def _reader(data: bytes, subject: str) -> type[ImageFile.ImageFile]:
+    kind = _kind(data)
+    if kind is WebPImageFile:
+        _check_size(*_webp_size(data), subject)
+    if kind is not None:
+        return kind
     raise DataError(
         subject,
         got="0 bytes" if not data else f"bytes that begin with {data[:8].hex(' ')}",
@@ -228,7 +244,10 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     image.load()
     transpose = _TRANSPOSE.get(_orientation(image))
     if image.mode in _SIXTEEN_BIT:
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        values = np.asarray(image)
+        grey = (values >> 8).astype(np.uint8)
+        if (hidden := image.info.get("transparency")) is not None:
+            grey[values == hidden] = 255
         image = Image.fromarray(grey)
     elif image.mode in _WITH_ALPHA or "transparency" in image.info:
         image = _over_white(image.convert("RGBA"))

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,8 @@ def _unpack(arrays: Mapping[str, Array], prefix: str) -> Array | EncodedImages:
     if offsets[0] != 0 or offsets[-1] != len(data) or (steps < 1).any():
         raise ValueError(f"{prefix}offsets that do not fit {prefix}encoded")
     ends = offsets.tolist()
-    view = memoryview(data)
-    return EncodedImages(tuple(bytes(view[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)))
+    view = data.tobytes()
+    return EncodedImages(tuple(view[a:b] for a, b in pairwise(ends)))
 
 
 def pack_slices(slices: Mapping[str, tuple[str, ...]] | None) -> dict[str, Array]:

@@ -244,7 +244,7 @@ def _part(dataset: Dataset, indices: NDArray[np.int64]) -> SplitPart:
 
 
 def _entry(part: SplitPart) -> dict[str, Any]:
-    """What ``splits.json`` says of a split; keys that say nothing new of plain pixels are absent."""
+    """What ``splits.json`` says of a split; of plain pixels no more than their number and hash."""
     entry: dict[str, Any] = {"images": len(part), "hash": dataset_hash(part)}
     if _has_encoded(part.images):
         # Binds each id, which is that of the pixels, to the bytes that these were decoded from.

@@ -37,7 +37,7 @@ def test_classes_can_be_renamed() -> None:
         open_dataset("builtin:digits", classes=(*names, "more"))
 
 
-@pytest.mark.parametrize("source", ["folder:pets", "builtin:cats", "", "digits", "idx:", "IDX:x"])
+@pytest.mark.parametrize("source", ["photos:pets", "folder:", "builtin:cats", "", "digits", "idx:", "IDX:x"])
 def test_an_unknown_source_names_those_that_exist(source: str) -> None:
     with pytest.raises(DataError) as caught:
         open_dataset(source)
