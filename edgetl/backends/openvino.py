@@ -278,7 +278,9 @@ def _check_stateless(subject: str, model: Any) -> None:
 
 def _check_hint(compiled: Any, settings: Mapping[str, Any], subject: str) -> None:
     hint = settings.get("INFERENCE_PRECISION_HINT")
-    got = None if hint is None else _plain(compiled, "INFERENCE_PRECISION_HINT")
+    if hint is None:
+        return
+    got = _plain(compiled, "INFERENCE_PRECISION_HINT")
     if got != hint:
         raise UnavailableError(
             subject,

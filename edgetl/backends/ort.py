@@ -42,7 +42,7 @@ _ELEMENTS = {
     "int64": "i64",
 }
 
-_CPU = "CPUExecutionProvider"
+CPU = "CPUExecutionProvider"
 
 # Left to itself a worker spins for tens of milliseconds after a call, on a core that the program,
 # or another backend that is being measured, needs; 200 µs bridge the gaps inside a call and
@@ -98,7 +98,7 @@ def load(
         model,
         subject=variant.id,
         threads=count,
-        provider=text_setting(variant, "provider", _CPU),
+        provider=text_setting(variant, "provider", CPU),
     )
 
 
@@ -118,7 +118,7 @@ class OrtBackend(CheckedBackend):
         self._threads = threads
         self._provider = provider
         # The CPU provider itself refuses to be told that there is no falling back to it.
-        self._config = _CONFIG if provider == _CPU else _CONFIG | _NO_FALLBACK
+        self._config = _CONFIG if provider == CPU else _CONFIG | _NO_FALLBACK
         available = self._ort.get_available_providers()
         if provider not in available:
             raise UnavailableError(

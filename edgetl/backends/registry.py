@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
@@ -12,10 +12,20 @@ from typing import Literal, Protocol
 from edgetl.backends import openvino, ort
 from edgetl.backends.base import Backend
 from edgetl.backends.execution import Describable, Execution, LayerExecution
+from edgetl.backends.openvino_device import check_device_name
 from edgetl.errors import BackendError, ModelError, UsageError
 from edgetl.spec import TensorSpec, Variant
 
-__all__ = ["Execution", "LayerExecution", "available", "describe", "load", "names"]
+__all__ = [
+    "Execution",
+    "LayerExecution",
+    "available",
+    "describe",
+    "load",
+    "names",
+    "on_device",
+    "with_devices",
+]
 
 
 class _Loader(Protocol):
@@ -34,10 +44,12 @@ class _Entry:
     module: str
     extra: str
     load: _Loader
+    # Whether a variant of it may be put on a device by name.
+    has_devices: bool = False
 
 
 _ENTRIES = {
-    "openvino": _Entry(module="openvino", extra="openvino", load=openvino.load),
+    "openvino": _Entry(module="openvino", extra="openvino", load=openvino.load, has_devices=True),
     "onnxruntime": _Entry(module="onnxruntime", extra="cpu", load=ort.load),
 }
 
@@ -50,6 +62,47 @@ def names() -> tuple[str, ...]:
         ('openvino', 'onnxruntime')
     """
     return tuple(_ENTRIES)
+
+
+def with_devices() -> tuple[str, ...]:
+    """The backends whose variants can be put on a device by its name.
+
+    Example:
+        >>> with_devices()
+        ('openvino',)
+    """
+    return tuple(name for name, entry in _ENTRIES.items() if entry.has_devices)
+
+
+def on_device(variant: Variant, device: str) -> Variant:
+    """The variant, set to be loaded on a device.
+
+    Args:
+        variant: A variant of any backend.
+        device: For OpenVINO such as ``GPU``, ``GPU.1``, ``NPU``, ``AUTO`` or ``AUTO:GPU,CPU``;
+            ONNX Runtime has ``CPU``, where its variants run anyway.
+
+    Raises:
+        ConfigError: For what is no name of a device.
+        UsageError: For a device that the variant's backend cannot be given.
+
+    Example:
+        >>> from edgetl.spec import Precision
+        >>> one = Variant(id="v", backend="openvino", precision=Precision.FP32, files=("a", "b"))
+        >>> dict(on_device(one, "GPU").settings)
+        {'device': 'GPU'}
+    """
+    if variant.backend in with_devices():
+        check_device_name(device)
+        return replace(variant, settings={**variant.settings, "device": device})
+    if device == "CPU" and variant.settings.get("provider", ort.CPU) == ort.CPU:
+        return variant
+    raise UsageError(
+        f"device {device!r}"[:80],
+        got=f"the variant {variant.id}, of the backend '{variant.backend}'",
+        expected="CPU, which is what this backend has",
+        fix=f"leave the device out, or ask for the backend {' or '.join(with_devices())}",
+    )
 
 
 def available() -> dict[str, Literal[True] | str]:

@@ -29,6 +29,7 @@ def predict_command(options: argparse.Namespace) -> int:
         backend=options.backend,
         variant=options.variant,
         threads=options.threads,
+        device=options.device,
     ) as classifier:
         predictions = classifier.predict(inputs, top_k=options.top_k)
         variant = classifier.variant.id
@@ -98,6 +99,7 @@ def selftest_command(options: argparse.Namespace) -> int:
             backend=options.backend,
             variant=options.variant,
             threads=options.threads,
+            device=options.device,
         )
     except BundleError as error:
         # For this command a bundle that is not right is an answer, not bad usage.

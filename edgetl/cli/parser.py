@@ -197,6 +197,11 @@ def _add_choice(parser: Parser) -> None:
         metavar="N",
         help="threads to compute with, 1 to 1024 (all cores)",
     )
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="OpenVINO device: CPU, GPU, GPU.1, NPU, AUTO, AUTO:GPU,CPU (the variant's own)",
+    )
 
 
 def _add_predict(commands: Any) -> None:

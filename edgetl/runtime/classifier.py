@@ -68,6 +68,7 @@ class Classifier:
         backend: str = "auto",
         variant: str | None = None,
         threads: int | None = None,
+        device: str | None = None,
     ) -> Classifier:
         """Verify a bundle and load one of its variants from the verified bytes.
 
@@ -78,12 +79,17 @@ class Classifier:
                 and whose backend is installed.
             variant: The id of one variant, which may be one that the gate did not pass.
             threads: CPU threads for one call; the backend's default when None.
+            device: An OpenVINO device to run on, such as ``"GPU"``, ``"NPU"`` or ``"AUTO"``; the
+                variant's own, the CPU, when None. The gate judged the variant on its own device:
+                let `selftest` compare the answers of another.
 
         Raises:
             BundleError: When the bundle is not exactly what its manifest says, no variant
                 passed, or the model does not fit the labels.
-            UnavailableError: When the backend is not here. Nothing is substituted.
-            UsageError: For a backend or variant that does not exist.
+            UnavailableError: When the backend or the device is not here, or the device does not
+                have the variant's precision. Nothing is substituted.
+            UsageError: For a backend or variant that does not exist, or has no such device.
+            ConfigError: For what is no name of a device.
             ModelError, BackendError: When the model is refused or cannot be loaded.
         """
         if threads is not None and threads < 1:
@@ -92,7 +98,7 @@ class Classifier:
             )
 
         def choose(manifest: Manifest) -> ManifestVariant:
-            return select_variant(manifest, backend=backend, variant=variant)
+            return select_variant(manifest, backend=backend, variant=variant, device=device)
 
         if not isinstance(bundle, Bundle):
             bundle = open_bundle(Path(bundle), keep=lambda manifest: choose(manifest).variant.files)

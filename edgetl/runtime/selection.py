@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from edgetl.backends import registry
 from edgetl.bundle import Bundle, Manifest, ManifestVariant
@@ -11,7 +12,11 @@ from edgetl.errors import BundleError, UnavailableError, UsageError
 
 
 def select_variant(
-    manifest: Manifest, *, backend: str = "auto", variant: str | None = None
+    manifest: Manifest,
+    *,
+    backend: str = "auto",
+    variant: str | None = None,
+    device: str | None = None,
 ) -> ManifestVariant:
     """The variant to run.
 
@@ -19,8 +24,13 @@ def select_variant(
     that passed the gate, among those of `backend`; ``"auto"`` means any backend that is here.
     A variant that failed or was not judged is only taken by its name.
 
+    `device` is where it is to run; with the backend ``"auto"``, only the variants of a backend
+    that has devices are looked at.
+
     Raises:
-        UsageError: For an unknown backend or variant, or two that do not belong together.
+        UsageError: For an unknown backend or variant, or two that do not belong together, or a
+            device that the variant's backend cannot be given.
+        ConfigError: For what is no name of a device.
         UnavailableError: When the backend that was asked for, or each that passed, is not here.
         BundleError: When no variant passed.
     """
@@ -32,8 +42,8 @@ def select_variant(
             fix="name one of these",
         )
     if variant is not None:
-        return _named(manifest, backend, variant)
-    candidates = _of_backend(manifest, backend)
+        return _placed(_named(manifest, backend, variant), device)
+    candidates = [_placed(one, device) for one in _of_backend(manifest, backend, device)]
     passed = sorted((one for one in candidates if one.verdict == "PASS"), key=_speed)
     if not passed:
         verdicts = ", ".join(f"{one.variant.id}: {one.verdict}" for one in candidates)
@@ -48,15 +58,18 @@ def select_variant(
     return _first_available(manifest, passed)
 
 
-def variants_of(bundle: Bundle, *, backend: str, variant: str | None) -> list[ManifestVariant]:
-    """Every variant that `backend` and `variant` allow, judged or not, in the bundle's order.
+def variants_of(
+    bundle: Bundle, *, backend: str, variant: str | None, device: str | None = None
+) -> list[ManifestVariant]:
+    """Every variant that the options allow, judged or not, in the bundle's order.
 
     Raises:
         UsageError: When there is none.
+        ConfigError: For what is no name of a device.
     """
     if variant is not None or backend not in ("auto", *registry.names()):
-        return [select_variant(bundle.manifest, backend=backend, variant=variant)]
-    return _of_backend(bundle.manifest, backend)
+        return [select_variant(bundle.manifest, backend=backend, variant=variant, device=device)]
+    return [_placed(one, device) for one in _of_backend(bundle.manifest, backend, device)]
 
 
 def missing_backends() -> dict[str, str]:
@@ -84,8 +97,15 @@ def _named(manifest: Manifest, backend: str, variant: str) -> ManifestVariant:
     return found[variant]
 
 
-def _of_backend(manifest: Manifest, backend: str) -> list[ManifestVariant]:
+def _placed(one: ManifestVariant, device: str | None) -> ManifestVariant:
+    return one if device is None else replace(one, variant=registry.on_device(one.variant, device))
+
+
+def _of_backend(manifest: Manifest, backend: str, device: str | None) -> list[ManifestVariant]:
     found = [one for one in manifest.variants if backend in ("auto", one.variant.backend)]
+    if backend == "auto" and device is not None:
+        backend = " or ".join(registry.with_devices())
+        found = [one for one in found if one.variant.backend in registry.with_devices()]
     if not found:
         raise UsageError(
             "backend",

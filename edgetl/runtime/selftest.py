@@ -117,6 +117,7 @@ def selftest(
     backend: str = "auto",
     variant: str | None = None,
     threads: int | None = None,
+    device: str | None = None,
 ) -> SelftestReport:
     """Run variants on the golden set and compare with the answers in the bundle.
 
@@ -130,14 +131,17 @@ def selftest(
         backend: ``"auto"``: every variant whose backend is installed; or a backend's name.
         variant: The id of one variant.
         threads: CPU threads for one call.
+        device: An OpenVINO device to run on, such as ``"GPU"``; each variant's own when None.
 
     Raises:
         BundleError: When the bundle is not exactly what its manifest says.
-        UnavailableError: When the backend that was asked for, or every backend, is not here.
-        UsageError: For a backend or variant that does not exist.
+        UnavailableError: When the backend or device that was asked for, or every backend, is
+            not here.
+        UsageError: For a backend or variant that does not exist, or has no such device.
+        ConfigError: For what is no name of a device.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(Path(bundle))
-    chosen = variants_of(opened, backend=backend, variant=variant)
+    chosen = variants_of(opened, backend=backend, variant=variant, device=device)
     missing = missing_backends()
     asked = backend != "auto" or variant is not None
     checks = []
@@ -151,8 +155,11 @@ def selftest(
         raise UnavailableError(
             f"bundle {opened.location}",
             got="; ".join(sorted({f"{check.backend}: {check.note}" for check in checks})),
-            expected="a backend of one of its variants",
-            fix="install one of these backends",
+            expected="a backend of one of its variants"
+            + ("" if device is None else f", on the device {device}"),
+            fix="install one of these backends"
+            if device is None
+            else "leave the device out, or ask for one that is here",
         )
     golden = opened.golden
     return SelftestReport(

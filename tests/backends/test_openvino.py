@@ -170,7 +170,11 @@ def test_a_fixed_batch_answers_as_a_free_one(precision: str, batch: int) -> None
     for count in (1, 3, 4, 5, 9):
         given = {"image": images(count)}
         got, expected = (one.run(given)["probabilities"] for one in (fixed, free))
-        np.testing.assert_allclose(got, expected, atol=1e-6, rtol=0)
+        # In INT8 another graph may round an activation by one step.
+        allowed = 1e-6 if precision == "fp32" else TestOpenVinoInt8.tolerance
+        np.testing.assert_allclose(got, expected, atol=allowed, rtol=0)
+        alone = [fixed.run({"image": one[None]})["probabilities"] for one in images(count)]
+        np.testing.assert_allclose(got, np.concatenate(alone), atol=1e-6, rtol=0)
     assert describe(fixed).settings["static_batch"] == batch
     assert "static_batch" not in describe(free).settings
 

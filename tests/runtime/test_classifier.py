@@ -15,12 +15,14 @@ from PIL import Image
 
 from edgetl.backends import registry
 from edgetl.backends.fake import FakeBackend
+from edgetl.backends.openvino import import_openvino
 from edgetl.bundle import BundleContent, open_bundle, pack_zip
 from edgetl.data.decode import encode_png
 from edgetl.data.preprocess import to_batch
 from edgetl.errors import (
     BackendError,
     BundleError,
+    ConfigError,
     DataError,
     ModelError,
     SpecError,
@@ -429,3 +431,58 @@ def test_a_forked_child_is_told_to_load_after_the_fork(bundle: Path, pictures: n
         assert here.poll(30)
         assert "fork" in here.recv()
         process.join()
+
+
+def _here() -> list[str]:
+    return list(import_openvino().Core().available_devices)
+
+
+def test_the_device_asked_for_is_taken(bundle: Path, pictures: np.ndarray) -> None:
+    with (
+        Classifier.load(bundle, threads=1, variant="openvino-fp32") as plain,
+        Classifier.load(bundle, threads=1, device="AUTO:CPU") as chosen,
+    ):
+        assert chosen.variant.settings["device"] == "AUTO:CPU"
+        assert registry.describe(chosen.backend).device == "CPU"
+        got, expected = (one.predict(pictures[0]).probabilities for one in (chosen, plain))
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_device_leaves_only_the_backends_that_have_devices(
+    content: BundleContent, write: Any
+) -> None:
+    slow, fast = content.variants
+    faster = dataclasses.replace(slow, p50_ms=0.1)
+    path = write(variants=(faster, fast))
+    assert _chosen(path) == "ort-fp32"
+    assert _chosen(path, device="CPU") == "openvino-fp32"
+    assert _chosen(path, device="CPU", backend="onnxruntime") == "ort-fp32"
+    assert _chosen(path, device="CPU", variant="ort-fp32") == "ort-fp32"
+
+
+def test_a_device_that_is_absent_is_not_replaced(bundle: Path) -> None:
+    absent = next(name for name in ("GPU.7", "NPU") if name not in _here())
+    with pytest.raises(UnavailableError, match=f"a machine with {_here()[0]}") as caught:
+        Classifier.load(bundle, device=absent)
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "onnxruntime", "device": "GPU"}, "expected CPU"),
+        ({"variant": "ort-fp32", "device": "NPU"}, "ask for the backend openvino"),
+        ({"device": "gpu"}, "did you mean 'GPU'"),
+        ({"device": ""}, "a name such as CPU"),
+        ({"device": "MULTI:GPU,CPU"}, "several devices answer"),
+    ],
+)
+def test_a_wrong_device_is_said(bundle: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises((UsageError, ConfigError), match=message) as caught:
+        Classifier.load(bundle, **options)
+    assert caught.value.exit_code == 2
+
+
+def test_a_device_needs_a_variant_for_it(tensor_bundle: Path) -> None:
+    with pytest.raises(UsageError, match="'openvino', for which the bundle has no variant"):
+        Classifier.load(tensor_bundle, device="CPU")

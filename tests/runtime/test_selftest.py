@@ -194,3 +194,18 @@ def test_a_damaged_bundle_is_said_before_anything_is_loaded(
     monkeypatch.setattr(registry, "load", lambda *_, **__: pytest.fail("a loader was called"))
     with pytest.raises(BundleError, match=r"models/net\.bin"):
         selftest(path)
+
+
+def test_a_device_can_be_asked_for(bundle: Path) -> None:
+    report = selftest(bundle, device="CPU", threads=1)
+    assert [(check.variant, check.outcome) for check in report.variants] == [(IDS[1], "ok")]
+    assert [c.outcome for c in selftest(bundle, variant=IDS[0], device="CPU").variants] == ["ok"]
+    with pytest.raises(UsageError, match="which is what this backend has"):
+        selftest(bundle, backend="onnxruntime", device="GPU")
+
+
+def test_a_device_that_is_absent_is_no_pass(bundle: Path) -> None:
+    for options in ({}, {"backend": "openvino"}):
+        with pytest.raises(UnavailableError, match=r"GPU\.7.*a machine with CPU") as caught:
+            selftest(bundle, device="GPU.7", **options)
+        assert caught.value.exit_code == 3
