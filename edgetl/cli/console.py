@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console as Screen
@@ -30,6 +31,28 @@ _PLAIN_SECONDS = 15.0
 _STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
+def results_screen() -> Screen:
+    """Where results are printed: standard output."""
+    return _screen(sys.stdout)
+
+
+def _screen(stream: TextIO) -> Screen:
+    """A terminal of any width, in colour; elsewhere plain text, `WIDTH` columns wide.
+
+    NO_COLOR (https://no-color.org) takes the colours away, and so does a terminal that calls
+    itself dumb.
+    """
+    terminal = stream.isatty()
+    plain = not terminal or os.environ.get("TERM", "") in ("", "dumb", "unknown")
+    return Screen(
+        file=stream,
+        width=None if terminal else WIDTH,
+        highlight=False,
+        force_terminal=terminal and not plain,
+        color_system=None if plain else "auto",
+    )
+
+
 class Console:
     """Shows a release.
 
@@ -39,10 +62,8 @@ class Console:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._results = Screen(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-        self._progress = Screen(
-            stderr=True, width=None if sys.stderr.isatty() else WIDTH, highlight=False
-        )
+        self._results = results_screen()
+        self._progress = _screen(sys.stderr)
 
     @contextmanager
     def progress(self) -> Iterator[Listener]:

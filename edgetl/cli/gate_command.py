@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetl.cli.arguments import check_file, check_outputs, write_result
-from edgetl.cli.release_commands import run_until
+from edgetl.cli.release_commands import plan_command, run_until
 from edgetl.errors import UsageError
 from edgetl.extras import extra
 from edgetl.files import parse_json, write_atomic
@@ -26,11 +26,25 @@ def gate_command(options: argparse.Namespace) -> int:
             expected="one of the two",
             fix="edgetl gate CONFIG, or edgetl gate --predictions REF.npz CAND.npz",
         )
+    if options.dry_run:
+        return _plan(options)
     inputs = [options.config, *(options.predictions or ()), options.policy, options.bench]
     check_outputs(options, "json", "junit", "markdown", inputs=inputs)
     if options.config is not None:
         return _gate_release(options)
     return _gate_predictions(options)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    if options.config is None:
+        raise UsageError(
+            "edgetl gate --dry-run",
+            got="given beside --predictions",
+            expected="a release's CONFIG: judging stored predictions has no stages to plan",
+            fix="leave --dry-run out",
+        )
+    check_outputs(options, "json", inputs=[options.config])
+    return plan_command(options, "gate")
 
 
 def _gate_release(options: argparse.Namespace) -> int:

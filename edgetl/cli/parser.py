@@ -120,7 +120,16 @@ def _sentence(text: str) -> str:
 
 def _add_config(parser: Parser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="the release's TOML file")
+    _add_run(parser)
+
+
+def _add_run(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (runs/NAME)")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan with time estimates, and write nothing",
+    )
 
 
 def _add_release(commands: Any) -> None:
@@ -160,7 +169,7 @@ def _add_gate(commands: Any) -> None:
     parser.add_argument(
         "config", type=Path, nargs="?", metavar="CONFIG", help="the release's TOML file"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (runs/NAME)")
+    _add_run(parser)
     parser.add_argument(
         "--predictions",
         type=Path,

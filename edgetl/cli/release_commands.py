@@ -27,8 +27,18 @@ def stage_command(options: argparse.Namespace) -> int:
     return _run_and_write(options, options.stage)
 
 
+def plan_command(options: argparse.Namespace, stage: str) -> int:
+    """Print what a release up to `stage` would do; 0, 2 or 3."""
+    check_file(options.config, "a release config (TOML)")
+    with extra("gate"):
+        from edgetl.cli.plan_view import dry_run
+    return dry_run(options, stage)
+
+
 def _run_and_write(options: argparse.Namespace, stage: str) -> int:
     check_outputs(options, "json", inputs=[options.config])
+    if options.dry_run:
+        return plan_command(options, stage)
     result = run_until(options, stage)
     write_result(
         options,

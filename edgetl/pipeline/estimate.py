@@ -8,8 +8,10 @@ the units are counted in `_work`. Without such a run the time is unknown, and is
 from __future__ import annotations
 
 import math
+import os
+import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Past:
-    """What is known of a run: the config its stages were made from, and the splits' sizes."""
+    """What is known of a run: the config its stages were made from, the splits' sizes, where."""
 
     config: Mapping[str, Any]
     sizes: Mapping[str, int]
     threads: Mapping[str, int | None]
     seconds: Mapping[str, float]
+    machine: tuple[str, ...]
 
 
 class Estimator:
@@ -64,31 +67,25 @@ class Estimator:
             sizes={name: size for name, size in sizes.items() if size is not None},
             threads={},
             seconds={},
+            machine=_this_machine(),
         )
         self._own = own
 
     def estimate(self, stage: str) -> Estimate:
-        """How long a stage may take.
-
-        Example:
-            >>> from edgetl.pipeline.config import load_config
-            >>> config = load_config(Path("examples/digits.toml"))
-            >>> Estimator(config, RunFolder(Path("no-such-folder/run"))).estimate("export").basis
-            'unknown until it has run once'
-        """
+        """How long a stage may take."""
         if self._own is not None:
             factor = self._factor(stage, self._own)
             if factor is not None:
-                return _scaled(self._own.seconds[stage], factor, "last time")
+                return _scaled(stage, self._own, factor, "last time")
         found = [
-            (factor, name, past.seconds[stage])
-            for name, past in self._neighbours
+            (factor, place, past)
+            for place, past in self._neighbours
             if (factor := self._factor(stage, past)) is not None
         ]
         if found:
             # The run that is most like this one.
-            factor, name, seconds = min(found, key=lambda one: abs(math.log(one[0])))
-            return _scaled(seconds, factor, f"in {name}")
+            factor, place, past = min(found, key=lambda one: abs(math.log(one[0])))
+            return _scaled(stage, past, factor, f"in {place}")
         if stage == "bench":
             limit = float(self._now.config["bench"]["max_seconds"])
             return Estimate(seconds=limit, basis="[bench] max_seconds, and some cold starts")
@@ -97,6 +94,9 @@ class Estimator:
     def _factor(self, stage: str, past: _Past) -> float | None:
         """How many times the work of an earlier run a stage has; None when none can be told."""
         if stage not in past.seconds or not _alike(stage, self._now.config, past.config):
+            return None
+        # A container's name changes with every start: what counts is the kind and the cores.
+        if past.machine[1:] != self._now.machine[1:]:
             return None
         if stage != "data" and past.threads.get(stage) != self._threads:
             return None
@@ -117,8 +117,11 @@ class Estimator:
         return found
 
 
-def _scaled(seconds: float, factor: float, where: str) -> Estimate:
+def _scaled(stage: str, past: _Past, factor: float, where: str) -> Estimate:
+    seconds = past.seconds[stage]
     told = f"{where} {seconds:.1f} s"
+    if past.machine[0] != platform.node():
+        told += f" on {past.machine[0]}"
     # A tenth is less than what two runs of the same work differ by.
     if abs(factor - 1) >= 0.1:
         told += f", now {factor:.2g} times the work"
@@ -129,14 +132,21 @@ def _past(folder: RunFolder) -> _Past | None:
     config: dict[str, Any] = {}
     threads: dict[str, int | None] = {}
     seconds: dict[str, float] = {}
+    machine = _this_machine()
     for name, record in _records(folder):
         config |= record["inputs"]["config"]
         threads[name] = record["inputs"].get("threads")
         seconds[name] = float(record["seconds"])
+        machine = tuple(str(part) for part in record["inputs"].get("machine", machine))
     sizes = _sizes(folder)
     if sizes is None or not seconds:
         return None
-    return _Past(config, sizes, threads, seconds)
+    return _Past(config, sizes, threads, seconds, machine)
+
+
+def _this_machine() -> tuple[str, ...]:
+    """As the records of the stages that measure hold it: name, kind, cores."""
+    return (platform.node(), platform.machine(), str(len(os.sched_getaffinity(0))))
 
 
 def _records(folder: RunFolder) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -197,7 +207,7 @@ def _units(stage: str, config: Mapping[str, Any], sizes: Mapping[str, int]) -> f
         case "data":
             return float(sum(sizes[name] for name in ("train", "val", "calib", "test")))
         case "finetune" if config.get("finetune"):
-            return sizes["train"] * _epochs(config["finetune"])
+            return float(sizes["train"]) * _epochs(config["finetune"])
         case "calibrate":
             return float(sizes["calib"])
         case "export":
@@ -205,7 +215,7 @@ def _units(stage: str, config: Mapping[str, Any], sizes: Mapping[str, int]) -> f
         case "quantize":
             return float(config["quantize"]["ptq_samples"] + sizes["calib"])
         case "bench":
-            return config["bench"]["calls"] * config["bench"]["rounds"] * (variants + 1)
+            return float(config["bench"]["calls"] * config["bench"]["rounds"] * (variants + 1))
         case "gate":
             return float(sizes["val"] * (variants + 1) + sizes["test"])
         case _:

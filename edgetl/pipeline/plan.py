@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from edgetl.errors import EdgetlError
@@ -129,7 +128,7 @@ def make_plan(config: ReleaseConfig, folder: RunFolder, stages: tuple[Stage, ...
         until=stages[-1].name,
         folder=str(folder.root),
         stages=tuple(plans.values()),
-        checks=readiness(config, folder),
+        checks=readiness(config, folder, tuple(plans)),
     )
 
 
@@ -154,7 +153,7 @@ def _state(
     if not folder.is_current(stage.name, str(record.get("key"))):
         return "again", "its files were changed or removed" + resumed
     if waiting:
-        return "perhaps", f"if {_listed(waiting)} {_verb(waiting)} another result"
+        return "perhaps", f"if {' or '.join(waiting[:2])} gives another result"
     return "done", ""
 
 
@@ -206,7 +205,14 @@ def _told(key: tuple[str, ...], before: Any, now: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = "not set" if value is None else str(value)
+    # As TOML has it: true, not True.
+    text = (
+        "not set"
+        if value is None
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
     return text if len(text) <= 32 else text[:31] + "…"
 
 
@@ -214,11 +220,3 @@ def _shortened(reasons: tuple[str, ...]) -> str:
     distinct = tuple(dict.fromkeys(reasons))
     more = len(distinct) - _MOST_REASONS
     return "; ".join(distinct[:_MOST_REASONS]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def _verb(names: tuple[str, ...]) -> str:
-    return "gives"

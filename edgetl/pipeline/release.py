@@ -18,6 +18,7 @@ from edgetl.files import parse_json
 from edgetl.pipeline.config import ReleaseConfig, load_config
 from edgetl.pipeline.events import Event, Listener, ignore
 from edgetl.pipeline.graph import STAGES, Stage, current_key
+from edgetl.pipeline.plan import Plan, make_plan
 from edgetl.pipeline.process import run_in_process
 from edgetl.pipeline.run_folder import RunFolder
 from edgetl.pipeline.summary import Row, summary_rows
@@ -74,7 +75,7 @@ def release(
     """
     if not isinstance(config, ReleaseConfig):
         config = load_config(Path(config))
-    folder = RunFolder(Path("runs") / config.name if out is None else out)
+    folder = _run_folder(config, out)
     stages = _stages_until(until)
     new = not folder.root.exists()
     try:
@@ -91,6 +92,24 @@ def release(
             shutil.rmtree(folder.root, ignore_errors=True)
         raise
     return _result(config, folder, until)
+
+
+def plan_release(
+    config: ReleaseConfig | Path | str, *, out: Path | None = None, until: str = "bundle"
+) -> Plan:
+    """What `release` with the same arguments would do; nothing is run and nothing is written.
+
+    Raises:
+        EdgetlError: For a config, a stage or a data source that cannot be read. What else would
+            stop the release is in `Plan.checks`.
+    """
+    if not isinstance(config, ReleaseConfig):
+        config = load_config(Path(config))
+    return make_plan(config, _run_folder(config, out), _stages_until(until))
+
+
+def _run_folder(config: ReleaseConfig, out: Path | None) -> RunFolder:
+    return RunFolder(Path("runs") / config.name if out is None else out)
 
 
 def _stages_until(last: str) -> tuple[Stage, ...]:

@@ -48,6 +48,10 @@ class RunFolder:
         mine.mkdir(parents=True, exist_ok=True)
         return mine
 
+    def is_begun(self, name: str, key: str) -> bool:
+        """Whether a stage that was stopped left work for this key that can be taken up again."""
+        return (self.root / _SCRATCH / name / key[:16]).is_dir()
+
     def drop_scratch(self, name: str) -> None:
         """Throw a stage's scratch folder away once the stage is finished."""
         shutil.rmtree(self.root / _SCRATCH / name, ignore_errors=True)
@@ -128,7 +132,7 @@ class RunFolder:
             UsageError: When another process holds it, the folder cannot be written, or it is not
                 a run of this release: stages replace folders, and must not replace others'.
         """
-        self._refuse_foreign(release)
+        self.refuse_foreign(release)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -141,7 +145,7 @@ class RunFolder:
             ) from error
         try:
             self._take(handle)
-            self._refuse_foreign(release)
+            self.refuse_foreign(release)
             if not (self.root / _MARKER).exists():
                 write_json(self.root / _MARKER, {"schema": _SCHEMA, "name": release})
             yield handle
@@ -166,7 +170,12 @@ class RunFolder:
                     fix="wait for it, or name another folder with --out DIR",
                 ) from error
 
-    def _refuse_foreign(self, release: str) -> None:
+    def refuse_foreign(self, release: str) -> None:
+        """Refuse a folder that is neither new nor empty, nor a run of this release.
+
+        Raises:
+            UsageError: Saying what it is.
+        """
         if not self.root.exists():
             return
         if not self.root.is_dir():
