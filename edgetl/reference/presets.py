@@ -175,7 +175,8 @@ def _torchvision_names() -> list[str]:
 
     return [
         f"{type(one).__name__}.{one.name}"
-        for model in models.list_models(module=models)
+        for module in (models, models.quantization)
+        for model in models.list_models(module=module)
         for one in models.get_model_weights(model)
     ]
 

@@ -105,7 +105,9 @@ def test_the_figures_are_in_units_of_pixels(photos) -> None:
     assert found.worst_image == 1
     assert found.pixel_difference == pytest.approx(3, abs=1e-3)
     assert found.mean_pixel_difference == pytest.approx(1, abs=1e-3)
-    assert found.probability_difference > 1e-3
+    pair = [transform(Image.fromarray(photos[1])).numpy()[None] for transform in (OWN, brighter)]
+    moved = np.abs(predict(pair[0]) - predict(pair[1])).max()
+    assert found.probability_difference == pytest.approx(moved, rel=1e-3) and moved > 1e-5
 
 
 def test_a_wrong_filter_fails_with_its_name(photos) -> None:
