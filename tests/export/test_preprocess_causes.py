@@ -127,6 +127,14 @@ def test_nothing_is_made_up(photos, seed) -> None:
     assert likely_cause(turned, SPEC, 200.0) is None
 
 
+def test_a_small_difference_is_not_explained_by_another_as_large() -> None:
+    # Every filter agrees on a flat picture, so none explains what is different.
+    flat = np.full((90, 120, 3), 99, np.uint8)
+    theirs = normalised(flat, SPEC)
+    theirs[:, 5, 5] += 1.0 / 255 / 0.225
+    assert likely_cause([(flat, theirs)], SPEC, 1.0) is None
+
+
 def test_a_cause_explains_every_picture(photos) -> None:
     bicubic = replace(SPEC, interpolation="bicubic")
     mixed = [(photos[0], normalised(photos[0], bicubic)), (photos[1], normalised(photos[1], SPEC))]
