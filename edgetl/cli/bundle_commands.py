@@ -138,9 +138,13 @@ def _wrong(report: SelftestReport) -> list[str]:
 
 
 def inspect_command(options: argparse.Namespace) -> int:
-    """Print what the bundle says of itself."""
+    """Print what the bundle says of itself, or the card of a dataset."""
     from edgetl.bundle import describe_bundle, open_bundle
+    from edgetl.cli.data_commands import inspect_data
+    from edgetl.data.sources import is_source
 
+    if is_source(str(options.bundle)):
+        return inspect_data(options)
     _check_bundle(options)
     facts = describe_bundle(open_bundle(options.bundle))
     write_result(options, facts)

@@ -265,11 +265,18 @@ def _add_inspect(commands: Any) -> None:
     parser = _command(
         commands,
         "inspect",
-        "show what a bundle holds",
+        "show what a bundle or a dataset holds",
         bundle_commands.inspect_command,
         "edgetl inspect runs/digits/bundle/digits-1.0.0.edgetl",
+        "edgetl inspect folder:photos",
     )
-    _add_bundle(parser)
+    parser.add_argument(
+        "bundle",
+        type=Path,
+        metavar="BUNDLE|DATA",
+        help="a .edgetl folder or zip; or data as [data] source names it, such as folder:DIR, "
+        "csv:FILE, npz:FILE, huggingface:DIR, idx:DIR or builtin:digits",
+    )
     add_common(parser)
 
 

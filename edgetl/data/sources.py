@@ -31,6 +31,7 @@ __all__ = [
     "read_source",
     "resolve_source",
     "source_files",
+    "source_place",
 ]
 
 SOURCES = (
@@ -127,6 +128,17 @@ def is_source(text: str) -> bool:
     """
     kind, colon, _ = text.partition(":")
     return bool(colon) and kind in ("builtin", *_OF_PATHS)
+
+
+def source_place(source: str) -> Path | None:
+    """The file or folder that a source names; None for one that names none.
+
+    Example:
+        >>> source_place("csv:photos/labels.csv"), source_place("builtin:digits")
+        (PosixPath('photos/labels.csv'), None)
+    """
+    kind, _, place = source.partition(":")
+    return Path(place) if kind in _OF_PATHS and place else None
 
 
 def resolve_source(source: str, base: Path) -> str:
