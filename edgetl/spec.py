@@ -132,6 +132,13 @@ class ImageInput:
                 expected="at most one way to resize",
                 fix="keep the one that the model's card names",
             )
+        if self.interpolation == "lanczos" and not self.antialias:
+            raise SpecError(
+                "image input",
+                got="lanczos without antialias",
+                expected="nearest, bilinear or bicubic where pixels are sampled at points",
+                fix="set antialias = true, or another interpolation",
+            )
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channel_count or not np.isfinite(values).all():
                 raise SpecError(

@@ -42,8 +42,12 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             _candidate("ort", "onnxruntime", Precision.INT8),
             _candidate("ov", "openvino", Precision.FP32),
             _candidate("ov", "openvino", Precision.BF16),
+            _candidate("ov", "openvino", Precision.FP16),
             _candidate("ov", "openvino", Precision.INT8),
         )
     }
 )
-"""Every candidate by id: `ort` is ONNX Runtime, `ov` is OpenVINO, both on the CPU."""
+"""Every candidate by id: `ort` is ONNX Runtime on the CPU, `ov` is OpenVINO."""
+
+USUAL = tuple(name for name in CANDIDATES if name != "ov-fp16")
+"""The candidates of a config that names none; FP16 is for devices that compute in it."""

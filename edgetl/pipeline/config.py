@@ -28,6 +28,7 @@ from edgetl.pipeline.sections import (
     ModelSection,
     Name,
     QuantizeSection,
+    ReportSection,
     Seed,
     Threads,
     Version,
@@ -68,6 +69,7 @@ class ReleaseConfig:
     bench: BenchSection = field(default_factory=BenchSection)
     gate: GateSection = field(default_factory=GateSection)
     bundle: BundleSection = field(default_factory=BundleSection)
+    report: ReportSection = field(default_factory=ReportSection)
 
     def to_json(self) -> dict[str, Any]:
         """The config with every default written in."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from edgetl.backends.base import Backend
 from edgetl.data.preprocess import to_inputs
 from edgetl.data.store import SplitPart, SplitStore
 from edgetl.files import parse_json
+from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.config import ReleaseConfig
 from edgetl.pipeline.events import Reporter
 from edgetl.pipeline.run_folder import RunFolder
@@ -37,6 +38,14 @@ class StageContext:
     def input(self) -> ClassifierInput:
         """The classifier's input."""
         return self.config.input.spec()
+
+    def candidate(self, name: str) -> Variant:
+        """A candidate's variant, on the device that the config names."""
+        variant = CANDIDATES[name].variant()
+        device = self.config.compile.openvino_device
+        if variant.backend != "openvino" or device == "CPU":
+            return variant
+        return replace(variant, settings={**variant.settings, "device": device})
 
     @property
     def threads(self) -> int:

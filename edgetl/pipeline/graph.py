@@ -85,6 +85,13 @@ STAGES: tuple[Stage, ...] = (
         sections=("name", "version", "bundle", "input", "seed"),
         packages=("onnxruntime", "openvino"),
     ),
+    Stage(
+        name="report",
+        needs=("data", "finetune", "calibrate", "export", "quantize", "compile", "bench", "gate"),
+        sections=("name", "version", "input", "report"),
+        packages=("matplotlib", "jinja2", "torch", "onnxruntime", "openvino"),
+        on_this_machine=True,
+    ),
 )
 """Every stage, each after the stages it needs."""
 

@@ -23,6 +23,7 @@ from edgetl.pipeline.process import run_in_process
 from edgetl.pipeline.run_folder import RunFolder
 from edgetl.pipeline.summary import Row, summary_rows
 
+REPORT = "report.html"
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 4}
 
 
@@ -34,6 +35,7 @@ class ReleaseResult:
         folder: The run's folder.
         verdict: PASS, FAIL or INCONCLUSIVE; None when the stages asked for end before the gate.
         bundle: The bundle's folder; None unless the verdict is PASS and the bundle was made.
+        report: The HTML page; None when the stages asked for end before it.
         rows: The reference and every candidate, for the closing table.
         open_gates: What was not decided: a sentence a gate, with the number of further images
             (or rounds of measurement) that would decide it with 80 % power.
@@ -42,6 +44,7 @@ class ReleaseResult:
     folder: Path
     verdict: str | None
     bundle: Path | None
+    report: Path | None
     rows: tuple[Row, ...]
     open_gates: tuple[str, ...] = ()
 
@@ -55,7 +58,7 @@ def release(
     config: ReleaseConfig | Path | str,
     *,
     out: Path | None = None,
-    until: str = "bundle",
+    until: str = "report",
     listen: Listener = ignore,
 ) -> ReleaseResult:
     """Run the stages of a release; what is already there and unchanged is not done again.
@@ -82,7 +85,7 @@ def release(
         with folder.locked(config.name) as lock:
             for stage in stages:
                 if stage.name == "bundle" and _verdict(folder)["verdict"] != "PASS":
-                    break
+                    continue
                 _run_stage(stage, config, folder, lock, listen)
                 if stage.name == "gate":
                     _withdraw_bundle(folder, listen)
@@ -95,7 +98,7 @@ def release(
 
 
 def plan_release(
-    config: ReleaseConfig | Path | str, *, out: Path | None = None, until: str = "bundle"
+    config: ReleaseConfig | Path | str, *, out: Path | None = None, until: str = "report"
 ) -> Plan:
     """What `release` with the same arguments would do; nothing is run and nothing is written.
 
@@ -163,15 +166,17 @@ def _open_gates(document: dict[str, Any]) -> Iterator[str]:
 
 
 def _result(config: ReleaseConfig, folder: RunFolder, until: str) -> ReleaseResult:
-    judged = until in ("gate", "bundle")
+    judged = until in ("gate", "bundle", "report")
     document = _verdict(folder) if judged else None
     verdict = None if document is None else str(document["verdict"])
     bundle = folder.stage("bundle") / f"{config.name}-{config.version}.edgetl"
-    made = until == "bundle" and verdict == "PASS"
+    made = until in ("bundle", "report") and verdict == "PASS"
+    report = folder.stage("report") / REPORT
     return ReleaseResult(
         folder=folder.root,
         verdict=verdict,
         bundle=bundle if made else None,
+        report=report if until == "report" else None,
         rows=summary_rows(folder) if judged else (),
         open_gates=tuple(_open_gates(document)) if document else (),
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from edgetl.errors import ConfigError, SpecError
 from edgetl.extras import extra
 from edgetl.gate.policy import Policy
-from edgetl.pipeline.candidates import CANDIDATES
+from edgetl.pipeline.candidates import USUAL
 from edgetl.spec import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -256,7 +256,7 @@ class QuantizeSection:
 class CompileSection:
     """The candidates, by id, and the OpenVINO device that theirs are for."""
 
-    variants: Texts = tuple(CANDIDATES)
+    variants: Texts = USUAL
     openvino_device: str = "CPU"
 
 
@@ -275,6 +275,13 @@ class GateSection:
 
     required: Texts | None = None
     policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ReportSection:
+    """How long the report may look for what each flip was seen by (occlusion maps)."""
+
+    occlusion_seconds: Annotated[float, Field(ge=0)] = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

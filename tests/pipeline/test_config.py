@@ -6,9 +6,9 @@ import pytest
 
 from edgetl.errors import ConfigError
 from edgetl.gate.toml_table import build
-from edgetl.pipeline.candidates import CANDIDATES
+from edgetl.pipeline.candidates import USUAL
 from edgetl.pipeline.config import ReleaseConfig, load_config
-from edgetl.spec import ImageInput, TensorInput
+from edgetl.spec import ImageInput, SeveralInputs, TensorInput
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -47,7 +47,7 @@ def test_paths_are_relative_to_the_config(tmp_path: Path) -> None:
 def test_defaults_are_filled_in(tmp_path: Path) -> None:
     config = load(tmp_path, GOOD)
     assert config.input.spec() == TensorInput(shape=(8, 8))
-    assert config.compile.variants == tuple(CANDIDATES)
+    assert config.compile.variants == USUAL
     assert config.required_backends == ("onnxruntime", "openvino")
     assert config.gate.policy.max_accuracy_drop == 0.01
 
@@ -109,4 +109,108 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, named: str) 
     assert old in GOOD
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, GOOD.replace(old, new))
+    assert named in str(caught.value)
+
+
+MODEL = (
+    GOOD[: GOOD.index("[finetune]")]
+    + """
+[model]
+architecture = "python:mine:make"
+weights = "mine.safetensors"
+"""
+)
+
+
+def own(tmp_path: Path, text: str = MODEL) -> ReleaseConfig:
+    (tmp_path / "mine.py").write_text("def make(): ...")
+    for name in ("mine.safetensors", "mine.pt", "mine.onnx"):
+        (tmp_path / name).write_bytes(b"")
+    return load(tmp_path, text)
+
+
+def test_a_trained_model_is_named_with_paths_relative_to_the_config(tmp_path: Path) -> None:
+    config = own(tmp_path)
+    assert config.model is not None and config.finetune is None
+    assert config.model.weights == str(tmp_path / "mine.safetensors")
+    assert config.code == str(tmp_path)
+    onnx = MODEL[: MODEL.index("architecture")] + 'onnx = "mine.onnx"\noutput = "logits"\n'
+    assert own(tmp_path, onnx).model.onnx == str(tmp_path / "mine.onnx")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("[model]", '[finetune]\narchitecture = "mlp"\n[model]', "both"),
+        (MODEL[MODEL.index("[model]") :], "", "neither"),
+        ('architecture = "python:mine:make"', "", "neither architecture nor onnx"),
+        ('weights = "mine.safetensors"', 'weights = "gone.pt"', "no file is"),
+        ('weights = "mine.safetensors"', 'weights = "mine.pickle"', ".safetensors"),
+        ('weights = "mine.safetensors"', "", "model.weights"),
+        ('weights = "mine.safetensors"', 'onnx = "mine.onnx"', "both architecture and onnx"),
+        ("python:mine:make", "python:yours:make", "mine"),
+        ("python:mine:make", "python:mine", "python:MODULE:NAME"),
+        ("python:mine:make", "python:mine:make it", "python:MODULE:NAME"),
+        ("[model]", "[model]\noutput = 'logits'", "does not belong"),
+        ("[model]", "[model]\ntransform = 'python:gone:prepare'", "model.transform"),
+        ("[model]", "[modle]", "'model'"),
+        ("[model]", "[model]\nhaed = 'fc'", "'head'"),
+    ],
+)
+def test_what_is_wrong_with_a_trained_model_is_named(
+    tmp_path: Path, old: str, new: str, named: str
+) -> None:
+    assert old in MODEL
+    with pytest.raises(ConfigError) as caught:
+        own(tmp_path, MODEL.replace(old, new, 1))
+    assert named in str(caught.value)
+
+
+def test_several_inputs_are_tables_by_name(tmp_path: Path) -> None:
+    parts = """kind = "several"
+[input.parts.photo]
+height = 32
+width = 24
+channels = "bgr"
+pixel_range = "0-255"
+mean = [103.9, 116.8, 123.7]
+std = [1, 1, 1]
+[input.parts.reading]
+kind = "tensor"
+shape = [7]
+"""
+    config = own(tmp_path, MODEL.replace('kind = "tensor"\nshape = [8, 8]\n', parts))
+    spec = config.input.spec()
+    assert isinstance(spec, SeveralInputs) and list(spec.parts) == ["photo", "reading"]
+    assert [tensor.shape for tensor in spec.tensors] == [(None, 32, 24, 3), (None, 7)]
+    assert build(ReleaseConfig, config.to_table(), "config") == config
+
+
+IMAGE = "height = 32\nwidth = 32"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("height = 32\nwidth = 32\nresize_shorter = 36\nletterbox = 0", "at most one way"),
+        (f"{IMAGE}\nletterbox = 256", "letterbox"),
+        (f"{IMAGE}\nchannels = 'grey'", "mean, std"),
+        (f"{IMAGE}\nchannels = 'grey'\nmean = [0.5, 0.5]\nstd = [0.5]", "1 finite"),
+        (f"{IMAGE}\npixel_range = '0-255'", "mean, std"),
+        (f"{IMAGE}\nmean = [0, 0, 0]\nstd = [1, 0, 1]", "above 0"),
+        (f"{IMAGE}\nmean = [nan, 0, 0]", "mean"),
+        (f"{IMAGE}\ninterpolation = 'cubic'", "interpolation"),
+        ("kind = 'several'", "parts"),
+        ("kind = 'several'\n[input.parts.a]\nkind = 'tensor'\nshape = [2]", "at least two"),
+        (
+            "kind='several'\n[input.parts.a-b]\nkind='tensor'\nshape=[2]\n"
+            "[input.parts.c]\nkind='tensor'\nshape=[2]",
+            "a-b",
+        ),
+        (f"{IMAGE}\n[input.parts.a]\nkind = 'tensor'\nshape = [2]", "parts"),
+    ],
+)
+def test_what_is_wrong_with_an_input_is_named(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        own(tmp_path, MODEL.replace('kind = "tensor"\nshape = [8, 8]', text))
     assert named in str(caught.value)

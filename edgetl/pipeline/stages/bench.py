@@ -15,7 +15,6 @@ from edgetl.bench.machine import activity, disturbances, machine_facts
 from edgetl.bench.measure import Block, Samples, in_process, interleave
 from edgetl.bench.result import BenchResult, Run, result_of
 from edgetl.data.preprocess import to_inputs
-from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.context import StageContext
 from edgetl.spec import Array, Variant
 
@@ -25,7 +24,7 @@ RESULT = "bench.json"
 
 def run(context: StageContext, out: Path) -> None:
     """Measure, keep every sample, and say when the machine was too noisy."""
-    variants = [CANDIDATES[name].variant() for name in context.config.compile.variants]
+    variants = [context.candidate(name) for name in context.config.compile.variants]
     footprints = _footprints(context, variants)
     objective = context.config.gate.policy.objective
     before = activity()

@@ -14,7 +14,6 @@ from edgetl.data.decode import encode_png
 from edgetl.data.preprocess import to_batch
 from edgetl.data.samples import EncodedImages, Samples, SeveralSamples
 from edgetl.errors import BundleError, GateError
-from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.context import StageContext
 from edgetl.runtime.answers import answers
 from edgetl.spec import (
@@ -41,7 +40,7 @@ def run(context: StageContext, out: Path) -> None:
             fix=f"read {context.folder.stage('gate') / 'verdict.md'}; nothing else is shipped",
         )
     passed = [entry for entry in verdict["variants"] if entry["verdict"] == "PASS"]
-    variants = {entry["id"]: CANDIDATES[entry["id"]].variant() for entry in passed}
+    variants = {entry["id"]: context.candidate(entry["id"]) for entry in passed}
     context.reporter.note("packing " + ", ".join(variants))
     folder = write_bundle(out, _content(context, verdict, variants))
     problems = verify_bundle(folder)

@@ -10,7 +10,6 @@ from edgetl.backends import registry
 from edgetl.backends.registry import Execution
 from edgetl.compile.openvino_from_onnx import openvino_from_onnx
 from edgetl.files import write_atomic, write_json
-from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.context import StageContext
 
 
@@ -20,10 +19,9 @@ def run(context: StageContext, out: Path) -> None:
     executions = {}
     for done, name in enumerate(names):
         context.reporter.progress("compiling", done, len(names))
-        candidate = CANDIDATES[name]
         model = (context.folder.stage("quantize") / f"{name}.onnx").read_bytes()
-        variant = candidate.variant()
-        contents = openvino_from_onnx(model) if candidate.backend == "openvino" else (model,)
+        variant = context.candidate(name)
+        contents = openvino_from_onnx(model) if variant.backend == "openvino" else (model,)
         for file, content in zip(variant.files, contents, strict=True):
             write_atomic(out / file, content)
         with context.variant(variant, files_root=out) as backend:

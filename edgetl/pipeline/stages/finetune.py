@@ -14,6 +14,7 @@ from edgetl.train.loop import finetune
 def run(context: StageContext, out: Path) -> None:
     """Fine-tune the network; checkpoints live in the scratch folder, so a killed run resumes."""
     section = context.config.finetune
+    assert section is not None
     weights = section.weights
     if weights == "letters":
         weights = str(

@@ -23,6 +23,7 @@ from edgetl.gate.render import to_json, to_junit, to_markdown
 from edgetl.gate.selection import Candidate, Selection, select
 from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.context import StageContext
+from edgetl.pipeline.flips import FLIPS, keep_flips
 from edgetl.pipeline.ptq import ptq_part
 from edgetl.pipeline.run_folder import stage_key
 from edgetl.pipeline.stages.bench import REFERENCE, RESULT
@@ -64,7 +65,7 @@ def _answers(
     with context.reference() as reference:
         answers[REFERENCE] = context.predict(reference, part, what=f"reference on {split}")
     for name in names:
-        with context.variant(CANDIDATES[name].variant()) as backend:
+        with context.variant(context.candidate(name)) as backend:
             answers[name] = context.predict(backend, part, what=f"{name} on {split}")
     predictions = {
         name: Predictions(
@@ -126,6 +127,13 @@ def _judge_winners(
             "or another policy; the more often, the less a PASS means: judge the next on new images"
         )
     answers = _answers(context, test, winners, "test", out)
+    keep_flips(
+        out / FLIPS,
+        test,
+        answers[REFERENCE],
+        {name: answers[name] for name in winners},
+        context.input,
+    )
     calib = context.splits.load("calib")
     ptq = ptq_part(context)
     return {
@@ -146,7 +154,7 @@ def _model_hashes(context: StageContext, names: Iterable[str]) -> dict[str, str]
     """Each variant's id -> one hash over its model files."""
     compiled = context.folder.outputs("compile")
     return {
-        name: stage_key({file: compiled[file] for file in CANDIDATES[name].variant().files})
+        name: stage_key({file: compiled[file] for file in context.candidate(name).files})
         for name in names
     }
 
@@ -183,7 +191,7 @@ def _release_verdict(
             predictions={name: _file(split, name) for name in (REFERENCE, *shown)},
             samples=samples,
         ),
-        variants=tuple(_judged_variant(name, verdict) for name, verdict in judged.items()),
+        variants=tuple(_judged_variant(context, name, verdict) for name, verdict in judged.items()),
         required=context.config.required_backends,
         selection=tuple(
             ComparedVariant(
@@ -200,8 +208,8 @@ def _release_verdict(
     )
 
 
-def _judged_variant(name: str, verdict: Verdict) -> JudgedVariant:
-    variant = CANDIDATES[name].variant()
+def _judged_variant(context: StageContext, name: str, verdict: Verdict) -> JudgedVariant:
+    variant = context.candidate(name)
     return JudgedVariant(
         id=name,
         backend=variant.backend,

@@ -79,7 +79,7 @@ def _refit(
 def _answers(
     context: StageContext, candidate: Candidate, model: bytes, part: SplitPart, split: str
 ) -> NDArray[np.float32]:
-    variant = candidate.variant()
+    variant = context.candidate(candidate.id)
     contents = openvino_from_onnx(model) if candidate.backend == "openvino" else (model,)
     files = dict(zip(variant.files, contents, strict=True))
     with closing(registry.load(variant, files, threads=context.threads)) as backend:
