@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -18,27 +19,24 @@ LAYER_OPS = LINEAR_OPS | {"Conv", "ConvTranspose"}
 class SoftmaxHead:
     """The nodes of a softmax head, in the graph they belong to.
 
+    Its temperature is in the weights of the last linear layer, or is one multiplication after
+    whatever comes last, such as a pooling or a normalisation.
+
     Attributes:
-        linear: The last Gemm or MatMul.
-        bias: The Add that follows a MatMul, if any.
-        softmax: The Softmax that gives ``probabilities``.
-        constants: Which inputs of `linear` and `bias` are weights: (node, index) pairs.
+        nodes: All of them, the Softmax that gives ``probabilities`` last: the last Gemm or MatMul
+            and its Add, or the multiplication and what comes before it, back to the last layers,
+            which are among them. None is quantized.
+        constants: What scales with the logits, as (node, index of the input) pairs: the weights
+            and the bias, or the factor.
     """
 
-    linear: onnx.NodeProto
-    bias: onnx.NodeProto | None
-    softmax: onnx.NodeProto
+    nodes: tuple[onnx.NodeProto, ...]
     constants: tuple[tuple[onnx.NodeProto, int], ...]
 
     @property
     def output(self) -> str:
         """The name of the logits."""
-        return str((self.bias or self.linear).output[0])
-
-    @property
-    def nodes(self) -> tuple[onnx.NodeProto, ...]:
-        """All nodes of the head."""
-        return tuple(node for node in (self.linear, self.bias, self.softmax) if node is not None)
+        return str(self.nodes[-1].input[0])
 
 
 def read_model(model: bytes) -> onnx.ModelProto:
@@ -52,10 +50,11 @@ def read_model(model: bytes) -> onnx.ModelProto:
 
 
 def find_head(graph: onnx.GraphProto) -> SoftmaxHead:
-    """The softmax head: from ``probabilities`` back to the last linear layer.
+    """The softmax head: from ``probabilities`` back to the last linear layer or the temperature.
 
     Raises:
-        ModelError: When the output is not a softmax over a linear layer with constant weights.
+        ModelError: When the output is not a softmax over a linear layer with constant weights, or
+            over a multiplication by a constant number.
     """
     makers = {name: node for node in graph.node for name in node.output}
     constants = _constants(graph)
@@ -63,6 +62,8 @@ def find_head(graph: onnx.GraphProto) -> SoftmaxHead:
     if softmax is None or softmax.op_type != "Softmax":
         raise _no_head(_kind(softmax))
     last = makers.get(softmax.input[0])
+    if last is not None and last.op_type == "Mul":
+        return _scaled_head(graph, last, softmax, makers)
     bias = None
     if last is not None and last.op_type == "Add":
         bias = last
@@ -70,16 +71,42 @@ def find_head(graph: onnx.GraphProto) -> SoftmaxHead:
         last = inner[0] if len(inner) == 1 else None
     if last is None or last.op_type not in LINEAR_OPS:
         raise _no_head(f"a softmax over {_kind(last)}")
+    linear = (last,) if bias is None else (last, bias)
     weights = [
         (node, index)
-        for node in (last, bias)
-        if node is not None
+        for node in linear
         for index, name in enumerate(node.input)
         if name in constants
     ]
     if not any(node.op_type in LINEAR_OPS and index < 2 for node, index in weights):
         raise _no_head(f"a {last.op_type} of two activations")
-    return SoftmaxHead(linear=last, bias=bias, softmax=softmax, constants=tuple(weights))
+    return SoftmaxHead(nodes=(*linear, softmax), constants=tuple(weights))
+
+
+def _scaled_head(
+    graph: onnx.GraphProto,
+    product: onnx.NodeProto,
+    softmax: onnx.NodeProto,
+    makers: Mapping[str, onnx.NodeProto],
+) -> SoftmaxHead:
+    """A head whose temperature is one multiplication by a constant number."""
+    numbers = {tensor.name for tensor in graph.initializer if math.prod(tensor.dims) == 1}
+    factors = [index for index, name in enumerate(product.input) if name in numbers]
+    if len(factors) != 1:
+        raise _no_head(f"a softmax over {_kind(product)} of two activations")
+    found: dict[str, onnx.NodeProto] = {}
+    # The last layers give the logits, as the linear layer of another head does: 8 bits for their
+    # output would cost likelihood.
+    waiting = [product.input[1 - factors[0]]]
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or node.output[0] in found:
+            continue
+        found[node.output[0]] = node
+        if node.op_type not in LAYER_OPS:
+            waiting.extend(node.input)
+    tail = (node for node in graph.node if node.output[0] in found)
+    return SoftmaxHead(nodes=(*tail, product, softmax), constants=((product, factors[0]),))
 
 
 def preprocessing_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -128,6 +155,7 @@ def _no_head(got: str) -> ModelError:
     return ModelError(
         "output 'probabilities'",
         got=got,
-        expected="softmax over a linear layer (Gemm, or MatMul and Add) with constant weights",
+        expected="softmax over a linear layer (Gemm, or MatMul and Add) with constant weights, or "
+        "over a product with a constant number",
         fix="export the classifier with edgetl",
     )

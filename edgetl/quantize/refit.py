@@ -15,7 +15,8 @@ from edgetl.quantize.head import SoftmaxHead, find_head, read_model
 def scale_head(model: bytes, temperature: float) -> bytes:
     """Divide the logits by a further temperature, inside the head's weights and bias.
 
-    Where the weights are INT8, their scales are divided and the integers stay as they are.
+    Where the weights are INT8, their scales are divided and the integers stay as they are. Where
+    the head's temperature is one multiplication, its factor is divided.
 
     Args:
         model: An ONNX classifier's bytes, FP32 or INT8.

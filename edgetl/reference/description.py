@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgetl.errors import CheckpointError, DataError, SpecError
 from edgetl.files import parse_json
@@ -15,6 +15,8 @@ from edgetl.spec import ClassifierInput, Head, input_from_json, input_to_json
 SCHEMA = "edgetl.classifier/1"
 DESCRIPTION_FILE = "classifier.json"
 WEIGHTS_FILE = "model.safetensors"
+ONNX_ARCHITECTURE = "onnx"
+ONNX_FILE = "model.onnx"
 _LARGEST_DESCRIPTION = 16 << 20
 
 
@@ -23,9 +25,12 @@ class ClassifierDescription:
     """What the weights beside it are: the architecture, its input, its head.
 
     Attributes:
-        architecture: A name that `edgetl.reference.network.build_network` knows.
+        architecture: A name that `edgetl.reference.network.build_network` knows, or ``onnx``: the
+            network is the file model.onnx beside it, as another tool made it.
         input: What the classifier takes.
         head: The last linear layer, the temperature and the classes, in the order of the outputs.
+            Of an ONNX file only the temperature and the classes are read.
+        output: What an ONNX file answers, where the user had to say so.
 
     Example:
         >>> from edgetl.spec import TensorInput
@@ -38,6 +43,12 @@ class ClassifierDescription:
     architecture: str
     input: ClassifierInput
     head: Head
+    output: Literal["logits", "probabilities"] | None = None
+
+    @property
+    def weights_file(self) -> str:
+        """The name of the file that holds the weights."""
+        return ONNX_FILE if self.architecture == ONNX_ARCHITECTURE else WEIGHTS_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +64,8 @@ def description_to_json(
 ) -> dict[str, Any]:
     """The description as plain data, as classifier.json holds it."""
     head = description.head
+    # Written only where it is needed: other descriptions keep their bytes.
+    output = {} if description.output is None else {"output": description.output}
     return {
         "schema": SCHEMA,
         "architecture": description.architecture,
@@ -62,7 +75,12 @@ def description_to_json(
             "classes": list(head.classes),
             "temperature": head.temperature,
         },
-        "weights": {"file": WEIGHTS_FILE, "size": weights.size, "sha256": weights.sha256},
+        "weights": {
+            "file": description.weights_file,
+            "size": weights.size,
+            "sha256": weights.sha256,
+        },
+        **output,
     }
 
 
@@ -80,7 +98,7 @@ def read_description(folder: Path) -> tuple[ClassifierDescription, WeightsRecord
         raise CheckpointError(
             str(folder),
             got=f"no file {DESCRIPTION_FILE}" if folder.is_dir() else "no such folder",
-            expected=f"a folder with {DESCRIPTION_FILE} and {WEIGHTS_FILE}",
+            expected=f"a folder with {DESCRIPTION_FILE} and {WEIGHTS_FILE} or {ONNX_FILE}",
             fix="pass the folder that `edgetl finetune` wrote; other models are refused here",
         )
     if path.stat().st_size > _LARGEST_DESCRIPTION:
@@ -123,13 +141,14 @@ def _parse(value: Any) -> tuple[ClassifierDescription, WeightsRecord]:
     head = _head(value["head"])
     check_head(head)
     weights = value["weights"]
-    if weights["file"] != WEIGHTS_FILE:
-        raise ValueError(f"the weights file {weights['file']!r}")
     description = ClassifierDescription(
         architecture=_text(value["architecture"]),
         input=input_from_json(value["input"]),
         head=head,
+        output=_output(value),
     )
+    if weights["file"] != description.weights_file:
+        raise ValueError(f"the weights file {weights['file']!r}, not {description.weights_file!r}")
     record = WeightsRecord(size=int(weights["size"]), sha256=_text(weights["sha256"]))
     return description, record
 
@@ -145,6 +164,15 @@ def _head(value: Mapping[str, Any]) -> Head:
         classes=tuple(_text(label) for label in value["classes"]),
         temperature=float(temperature),
     )
+
+
+def _output(value: Mapping[str, Any]) -> Literal["logits", "probabilities"] | None:
+    output = value.get("output")
+    if output is not None and (
+        output not in ("logits", "probabilities") or value["architecture"] != ONNX_ARCHITECTURE
+    ):
+        raise ValueError(f"the output {output!r}")
+    return output
 
 
 def _text(value: Any) -> str:
