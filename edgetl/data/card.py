@@ -75,8 +75,9 @@ class DatasetCard:
     @property
     def imbalance(self) -> float | None:
         """Samples of the largest class for each of the smallest; None when that has none."""
-        counts: list[int] = [count for _, count in self.classes]
-        return max(counts) / min(counts) if counts and min(counts) else None
+        counts = [count for _, count in self.classes]
+        least = min(counts, default=0)
+        return max(counts) / least if least else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, schema ``edgetl.dataset-card/1``."""
