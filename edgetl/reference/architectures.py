@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from edgetl.errors import ConfigError
-from edgetl.spec import ClassifierInput, ImageInput, TensorInput
+from edgetl.reference.user_code import USER_CODE
+from edgetl.spec import ClassifierInput, ImageInput, SeveralInputs, TensorInput
 
 HEADS: Mapping[str, str] = MappingProxyType(
     {
         "resnet18": "fc",
         "resnet50": "fc",
+        "mobilenet_v2": "classifier.1",
         "mobilenet_v3_small": "classifier.3",
         "mobilenet_v3_large": "classifier.3",
         "efficientnet_b0": "classifier.1",
+        "efficientnet_v2_s": "classifier.1",
+        "convnext_tiny": "classifier.2",
+        "densenet121": "classifier",
+        "regnet_y_400mf": "fc",
+        "shufflenet_v2_x1_0": "fc",
+        "squeezenet1_1": "classifier.1",
+        "swin_t": "head",
+        "vgg16": "classifier.6",
         "vit_b_16": "heads.head",
         "mlp": "head",
     }
 )
-"""Architecture -> the dotted name of its last linear layer."""
+"""Architecture -> the dotted name of its last linear layer (of squeezenet1_1, a convolution)."""
 
 ARCHITECTURES = tuple(HEADS)
+TIMM = "timm:"
+_TIMM_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
 _VIT_PATCH = 16
 
 
@@ -29,7 +43,10 @@ def check_architecture(architecture: str, input: ClassifierInput) -> None:
     """Refuse an unknown architecture, and one that does not take the input.
 
     Args:
-        architecture: One of `ARCHITECTURES`. ``mlp`` takes a tensor, the others an image.
+        architecture: One of `ARCHITECTURES`, of which ``mlp`` takes a tensor and the others an
+            image of three channels; ``timm:NAME``, which takes an image; or
+            ``python:MODULE:FACTORY``, which may take anything. Of the last two only the form of
+            the name is looked at.
         input: What the classifier takes.
 
     Raises:
@@ -37,27 +54,77 @@ def check_architecture(architecture: str, input: ClassifierInput) -> None:
 
     Example:
         >>> check_architecture("resnet18", ImageInput(height=96, width=96))
+        >>> check_architecture("python:my_model:make", TensorInput(shape=(64,)))
     """
-    if architecture not in HEADS:
+    if architecture.startswith(USER_CODE):
+        _check_user_name(architecture)
+        return
+    if architecture.startswith(TIMM):
+        _check_timm_name(architecture)
+    elif architecture not in HEADS:
+        raise _unknown(architecture)
+    wants_tensor = architecture == "mlp"
+    if wants_tensor != isinstance(input, TensorInput) or isinstance(input, SeveralInputs):
+        raise ConfigError(
+            f"architecture '{architecture}'",
+            got=_kind(input),
+            expected="a tensor input" if wants_tensor else "an image input",
+            fix="use 'mlp' for tensors, a torchvision or timm network for images, and a network "
+            "of your own ('python:MODULE:FACTORY') for anything else",
+        )
+    if isinstance(input, ImageInput) and not architecture.startswith(TIMM):
+        _check_image(architecture, input)
+
+
+def _check_user_name(architecture: str) -> None:
+    _, _, rest = architecture.partition(":")
+    module, _, name = rest.partition(":")
+    if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         raise ConfigError(
             "architecture",
             got=repr(architecture),
-            expected=f"one of {', '.join(ARCHITECTURES)}",
-            fix="choose one of them",
+            expected="python:MODULE:FACTORY, such as python:my_model:make_network",
+            fix="name a module beside the config and a function in it that returns the network",
         )
-    wants_tensor = architecture == "mlp"
-    if wants_tensor != isinstance(input, TensorInput):
+
+
+def _check_timm_name(architecture: str) -> None:
+    if not _TIMM_NAME.fullmatch(architecture.removeprefix(TIMM)):
+        raise ConfigError(
+            "architecture",
+            got=repr(architecture),
+            expected="timm:NAME, such as timm:convnext_atto or timm:vit_tiny_patch16_224",
+            fix="take a name from timm.list_models()",
+        )
+
+
+def _unknown(architecture: str) -> ConfigError:
+    near = difflib.get_close_matches(architecture, ARCHITECTURES, n=1)
+    return ConfigError(
+        "architecture",
+        got=repr(architecture),
+        expected=f"one of {', '.join(ARCHITECTURES)}, 'timm:NAME' or 'python:MODULE:FACTORY'",
+        fix=f"did you mean '{near[0]}'?" if near else "choose one of them",
+    )
+
+
+def _kind(input: ClassifierInput) -> str:
+    if isinstance(input, SeveralInputs):
+        return f"the inputs {', '.join(input.parts)}"
+    return "an image input" if isinstance(input, ImageInput) else "a tensor input"
+
+
+def _check_image(architecture: str, input: ImageInput) -> None:
+    if input.channel_count != 3:
         raise ConfigError(
             f"architecture '{architecture}'",
-            got="an image input" if wants_tensor else "a tensor input",
-            expected="a tensor input" if wants_tensor else "an image input",
-            fix="use 'mlp' for tensors, and a torchvision network for images",
+            got="an image input of 1 channel (channels = 'grey')",
+            expected="3 channels",
+            fix="leave channels at 'rgb', which gives a grey picture three equal channels, or "
+            "take a timm network, which is built for one",
         )
-    if isinstance(input, ImageInput) and architecture == "vit_b_16":
-        _check_patches(input)
-
-
-def _check_patches(input: ImageInput) -> None:
+    if architecture != "vit_b_16":
+        return
     if input.height != input.width or input.height % _VIT_PATCH:
         raise ConfigError(
             "architecture 'vit_b_16'",

@@ -1,4 +1,4 @@
-"""The PyTorch reference as a backend: its process, its pipes, and no torch on this side."""
+"""The reference as a backend: its process, its pipes, and no torch on this side."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from edgetl.spec import Array, Setting, TensorSpec, input_from_json
 
 _PATIENCE_S = 10.0
 _TAIL = 2000
+_SUBJECTS = {"pytorch": "PyTorch reference", "onnxruntime": "ONNX reference"}
 
 
 class ReferenceBackend(CheckedBackend):
@@ -37,7 +38,9 @@ class ReferenceBackend(CheckedBackend):
 
     Args:
         folder: A checkpoint folder (`edgetl.reference.checkpoint.save_classifier`).
-        threads: What PyTorch may use; None means every core this process may run on.
+        threads: What it may use; None means every core this process may run on.
+        code: The folder of the user's module, which a checkpoint of an architecture ``python:…``
+            needs; it is imported in the other process only.
 
     Raises:
         CheckpointError: When the folder is not a whole checkpoint.
@@ -51,12 +54,14 @@ class ReferenceBackend(CheckedBackend):
             answers = reference.run({"image": batch})["probabilities"]
     """
 
-    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, threads: int | None = None, code: Path | None = None
+    ) -> None:
         threads = check_threads(threads)
         self._lock = threading.Lock()
         # What the worker prints is kept for an error message; `_stop` closes it.
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self._worker = _start(folder, threads, self._log)
+        self._worker = _start(folder, threads, code, self._log)
         # Also runs at interpreter exit, so that a forgotten close leaves no process behind.
         self._finalizer = weakref.finalize(self, _stop, self._worker, self._log, os.getpid())
         try:
@@ -68,7 +73,7 @@ class ReferenceBackend(CheckedBackend):
             self._abandon()
             raise
         super().__init__(
-            "PyTorch reference",
+            _SUBJECTS.get(str(self._facts["backend"]), "reference"),
             input_spec={tensor.name: tensor for tensor in tensors},
             output_spec={
                 name: TensorSpec(name=name, dtype="float32", shape=shape)
@@ -79,7 +84,7 @@ class ReferenceBackend(CheckedBackend):
     def time_block(self, inputs: Mapping[str, Array], calls: int) -> NDArray[np.float64]:
         """Time the whole reference, input tensor to probabilities, inside its own process.
 
-        PyTorch runs eager under `inference_mode`. The first call also measures whether the
+        PyTorch runs eager under `inference_mode`. There the first call also measures whether the
         channels-last memory layout is faster, keeps the faster one for timing, and records it in
         `facts()["timed_layout"]`; answers of `run` always come from the contiguous layout.
 
@@ -104,11 +109,11 @@ class ReferenceBackend(CheckedBackend):
         return results["seconds"]
 
     def facts(self) -> dict[str, Setting]:
-        """Architecture, device, memory layouts, threads and torch version, as executed."""
+        """Backend, version, architecture, device, threads and layouts, as executed."""
         return dict(self._facts)
 
     def execution(self) -> Execution:
-        """What executes, for `edgetl.backends.registry.describe`; eager PyTorch has no layers.
+        """What executes, for `edgetl.backends.registry.describe`; its layers are not told.
 
         Raises:
             BackendError: After `close`.
@@ -116,8 +121,8 @@ class ReferenceBackend(CheckedBackend):
         self._check_alive()
         facts = dict(self._facts)
         return Execution(
-            backend="pytorch",
-            version=str(facts.pop("torch")),
+            backend=str(facts.pop("backend")),
+            version=str(facts.pop("version")),
             device=str(facts.pop("device")),
             threads=int(facts.pop("threads")),
             settings=facts,
@@ -145,7 +150,7 @@ class ReferenceBackend(CheckedBackend):
     def _checked(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         if inputs.keys() != self.input_spec.keys():
             raise SpecError(
-                "inputs of PyTorch reference",
+                f"inputs of {self._subject}",
                 got=f"{sorted(map(str, inputs))}",
                 expected=f"a mapping with exactly {sorted(self.input_spec)}",
                 fix="pass {name: array} with the names of input_spec",
@@ -211,13 +216,16 @@ class ReferenceBackend(CheckedBackend):
         self._finalizer()
 
 
-def _start(folder: Path, threads: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(
+    folder: Path, threads: int, code: Path | None, log: IO[bytes]
+) -> subprocess.Popen[bytes]:
     """The worker, on the edgetl that runs here whatever the working directory holds."""
     home = str(Path(edgetl.__file__).resolve().parent.parent)
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    arguments = [str(folder), str(threads), *([] if code is None else [str(code)])]
     try:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "edgetl.reference.worker", str(folder), str(threads)],
+            [sys.executable, "-P", "-m", "edgetl.reference.worker", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -1,16 +1,23 @@
-"""The networks that edgetl trains, and the reference made of one: input to probabilities."""
+"""The networks by name, and the reference made of one: input to probabilities."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from edgetl.errors import ConfigError
-from edgetl.extras import extra
-from edgetl.reference.architectures import HEADS, check_architecture
-from edgetl.spec import ClassifierInput, ImageInput, SingleInput, TensorInput, named_parts
+from edgetl.reference.architectures import TIMM, check_architecture
+from edgetl.reference.ending import OUTPUT, RAW, Answer, find_answer, raw_logits
+from edgetl.reference.factories import timm_network, torchvision_network, user_network
+from edgetl.reference.heads import head_layer
+from edgetl.reference.preprocess import Preprocess, Preprocesses
+from edgetl.reference.user_code import USER_CODE
+from edgetl.spec import ClassifierInput, Head, ImageInput, TensorInput
+
+__all__ = ["Mlp", "Preprocess", "Reference", "build_network", "head_layer"]
 
 _MLP_WIDTH = 128
 
@@ -39,50 +46,17 @@ class Mlp(nn.Module):
         return cast(Tensor, self.head(self.body(x)))
 
 
-class Preprocess(nn.Module):
-    """What happens to the input inside the graph, before the network.
-
-    An image batch, uint8 [n, height, width, c], becomes float32 [n, c, height, width], its
-    channels in the network's order, in 0..1 or 0..255, minus `mean`, over `std`. A tensor batch,
-    float32, passes as it is.
-
-    Example:
-        >>> x = torch.full((1, 32, 32, 3), 255, dtype=torch.uint8)
-        >>> Preprocess(ImageInput(height=32, width=32, mean=(0.5,) * 3, std=(0.5,) * 3))(x).max()
-        tensor(1.)
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, input: SingleInput) -> None:
-        super().__init__()
-        self.is_image = isinstance(input, ImageInput)
-        self.reverses = isinstance(input, ImageInput) and input.channels == "bgr"
-        self.top = 255.0 if isinstance(input, ImageInput) and input.pixel_range == "0-1" else 1.0
-        mean, std = (input.mean, input.std) if isinstance(input, ImageInput) else ((0.0,), (1.0,))
-        # Not part of a checkpoint's weights: classifier.json is the one place that says them.
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The input batch to what the network takes."""
-        if not self.is_image:
-            return x
-        # The cast comes first: TensorRT accepts uint8 only as the input of a cast.
-        pixels = x.to(torch.float32).permute(0, 3, 1, 2)
-        if self.reverses:
-            pixels = pixels.flip(1)
-        return (pixels / self.top - self.mean) / self.std
-
-
 class Reference(nn.Module):
-    """The whole classifier: input batch to probabilities and raw logits.
+    """The whole classifier: input batches to probabilities and raw logits.
 
     Args:
-        network: Raw logits from the normalised batch, as `build_network` gives.
+        network: From the prepared batches to [n, classes].
         input: What the classifier takes.
         temperature: Divides the raw logits before the softmax.
+        layer: The head layer's dotted name, for a network with a softmax of its own.
+        answer: How the network answers (`edgetl.reference.ending.find_answer`); by default its
+            output is the raw logits.
+        contiguous: See `edgetl.reference.preprocess.Preprocess`.
 
     Example:
         >>> model = Reference(Mlp(features=4, classes=3), TensorInput(shape=(4,)), temperature=2.0)
@@ -92,37 +66,63 @@ class Reference(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, input: ClassifierInput, temperature: float = 1.0
+        self,
+        network: nn.Module,
+        input: ClassifierInput,
+        temperature: float = 1.0,
+        *,
+        layer: str = OUTPUT,
+        answer: Answer = RAW,
+        contiguous: bool = True,
     ) -> None:
         super().__init__()
-        self.preprocess = nn.ModuleList(Preprocess(part) for part in named_parts(input).values())
+        self.preprocess = Preprocesses(input, contiguous=contiguous)
         self.network = network
         self.temperature = temperature
+        self.layer = layer
+        self.answer = answer
+
+    @classmethod
+    def of(cls, network: nn.Module, input: ClassifierInput, head: Head) -> Reference:
+        """The reference of a network that may end in softmax or log-softmax, found by running it.
+
+        Raises:
+            ModelError: When the network does not fit its head or the input.
+        """
+        answer = find_answer(network, input=input, head=head)
+        return cls(network, input, head.temperature, layer=head.layer, answer=answer)
 
     def forward(self, *batches: Tensor) -> tuple[Tensor, Tensor]:
         """A batch of each input, in the spec's order; both outputs are float32 [n, classes]."""
-        prepared = [part(batch) for part, batch in zip(self.preprocess, batches, strict=True)]
-        raw_logits = self.network(*prepared)
-        return torch.softmax(raw_logits / self.temperature, dim=1), raw_logits
+        prepared = self.preprocess.apply_to(batches)
+        raw = raw_logits(self.network, self.layer, self.answer, prepared)
+        return torch.softmax(raw / self.temperature, dim=1), raw
 
 
-def build_network(architecture: str, classes: int, input: ClassifierInput) -> nn.Module:
+def build_network(
+    architecture: str, classes: int, input: ClassifierInput, *, code: Path | None = None
+) -> nn.Module:
     """A network with freshly initialised weights, in training mode.
 
     Args:
-        architecture: One of `edgetl.reference.architectures.ARCHITECTURES`. ``mlp`` takes a
-            tensor input, the others (torchvision's own constructors) take an image.
+        architecture: One of `edgetl.reference.architectures.ARCHITECTURES` (``mlp`` takes a
+            tensor input, the others are torchvision's and take an image), ``timm:NAME``, or
+            ``python:MODULE:FACTORY``, whose weights are what the factory makes them.
         classes: How many outputs.
-        input: What the classifier takes; ``vit_b_16`` is built for its size.
+        input: What the classifier takes; ``vit_b_16`` and timm's transformers are built for its
+            size, timm's networks also for its number of channels.
+        code: The folder that ``python:`` modules are imported from. Nothing of the user's is
+            imported without it.
 
     Returns:
-        A module from float32 [n, 3, height, width] (or [n, *shape]) to raw logits
+        A module from float32 [n, c, height, width] (or [n, *shape], or several of these) to
         float32 [n, classes].
 
     Raises:
         ConfigError: For an unknown architecture, an input it does not take, or fewer than two
             classes.
-        MissingExtraError: When torchvision is not installed.
+        ModelError: When the user's code raises, or returns something else.
+        MissingExtraError: When torchvision or timm is not installed.
 
     Example:
         >>> network = build_network("mlp", 10, TensorInput(shape=(64,)))
@@ -137,48 +137,21 @@ def build_network(architecture: str, classes: int, input: ClassifierInput) -> nn
             expected="at least 2",
             fix="a classifier of one class has nothing to decide: add the other classes",
         )
+    if architecture.startswith(USER_CODE):
+        if code is None:
+            raise ConfigError(
+                "architecture",
+                got=f"'{architecture}' and no folder of code",
+                expected="the folder that the module is in",
+                fix="pass code=FOLDER, if you trust what is in it",
+            )
+        return user_network(architecture, classes, code).train()
     if isinstance(input, TensorInput):
         features = 1
         for size in input.shape:
             features *= size
         return Mlp(features=features, classes=classes)
     assert isinstance(input, ImageInput)
-    with extra("train"):
-        from torchvision import models
-    if architecture == "vit_b_16":
-        network = models.vit_b_16(weights=None, num_classes=classes, image_size=input.height)
-    else:
-        network = models.get_model(architecture, weights=None, num_classes=classes)
-    return cast(nn.Module, network)
-
-
-def head_layer(network: nn.Module, architecture: str) -> str:
-    """The dotted name of the last linear layer, whose output is the raw logits.
-
-    Raises:
-        ConfigError: When the architecture is unknown, or the network is not of it.
-
-    Example:
-        >>> head_layer(Mlp(features=4, classes=2), "mlp")
-        'head'
-    """
-    name = HEADS.get(architecture)
-    if name is None:
-        raise ConfigError(
-            "architecture",
-            got=repr(architecture),
-            expected=f"one of {', '.join(HEADS)}",
-            fix="choose one of them",
-        )
-    try:
-        layer: nn.Module | None = network.get_submodule(name)
-    except AttributeError:
-        layer = None
-    if not isinstance(layer, nn.Linear):
-        raise ConfigError(
-            f"network {type(network).__name__}",
-            got=f"no linear layer '{name}'",
-            expected=f"a network of architecture '{architecture}'",
-            fix="name the architecture that the network was built with",
-        )
-    return name
+    if architecture.startswith(TIMM):
+        return timm_network(architecture, classes, input).train()
+    return torchvision_network(architecture, classes, input)

@@ -62,6 +62,36 @@ def parse_tensors(data: bytes, subject: str) -> dict[str, Tensor]:
     return tensors
 
 
+def state_of(network: nn.Module, subject: str) -> dict[str, Tensor]:
+    """A network's state on the CPU, every tensor in memory of its own, as safetensors needs it.
+
+    Raises:
+        CheckpointError: When part of the state is no tensor.
+
+    Example:
+        >>> tied = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        >>> tied[1].weight = tied[0].weight
+        >>> state = state_of(tied, "network")
+        >>> state["0.weight"].data_ptr() == state["1.weight"].data_ptr()
+        False
+    """
+    state: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, value in network.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise CheckpointError(
+                subject,
+                got=f"'{name}', a {type(value).__name__}",
+                expected="a state of tensors alone",
+                fix="keep such values as buffers, or compute them in the network's __init__",
+            )
+        own = value.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        state[name] = own.clone() if place in places else own
+        places.add(place)
+    return state
+
+
 def check_finite(tensors: Mapping[str, Tensor], subject: str) -> None:
     """Refuse weights that hold a NaN or an infinity.
 

@@ -1,120 +1,24 @@
-"""The reference's process: answers and times a PyTorch classifier over its standard streams.
+"""The reference's process: answers and times a classifier over its standard streams.
 
-`python -m edgetl.reference.worker FOLDER THREADS` is started by `edgetl.reference.client`, which
-documents the outside. It ends when its standard input ends, so it never outlives its client.
+`python -m edgetl.reference.worker FOLDER THREADS [CODE]` is started by `edgetl.reference.client`,
+which documents the outside. It ends when its standard input ends, so it never outlives its client.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-
-import numpy as np
+from typing import IO, Any
 
 from edgetl.errors import BackendError, EdgetlError, WorkerError
-from edgetl.extras import extra
+from edgetl.reference.answering import Answering, load_answering
 from edgetl.reference.framing import read_frame, write_frame
 from edgetl.spec import Array, input_to_json
 
-if TYPE_CHECKING:
-    import torch
 
-    from edgetl.reference.network import Reference
-
-_LAYOUT_CALLS = 7
-_LAYOUT_WARMUP = 3
-
-
-class Worker:
-    """A loaded reference. `answer` is deterministic: it always computes in one memory layout.
-
-    Args:
-        folder: A checkpoint folder.
-        threads: What torch may use.
-
-    Raises:
-        CheckpointError: When the folder is not a checkpoint.
-        MissingExtraError: When torch is not installed.
-    """
-
-    def __init__(self, folder: Path, *, threads: int) -> None:
-        with extra("train"):
-            import torch
-
-            from edgetl.reference.checkpoint import load_classifier
-        torch.set_num_threads(threads)
-        network, self.description = load_classifier(folder)
-        self._torch = torch
-        self._model = self._wrap(network)
-        self._timed: Reference | None = None
-        self._facts: dict[str, str | int] = {
-            "architecture": self.description.architecture,
-            "device": "cpu",
-            "layout": "contiguous",
-            "threads": torch.get_num_threads(),
-            "torch": str(torch.__version__),
-        }
-
-    def facts(self) -> dict[str, str | int]:
-        """What runs, on how many threads, and in which memory layout it is timed."""
-        return dict(self._facts)
-
-    def answer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """A batch of each input to ``probabilities`` and ``logits`` (raw), float32 [n, classes]."""
-        with self._torch.inference_mode():
-            probabilities, raw_logits = self._model(*self._tensors(inputs))
-        return {"probabilities": probabilities.numpy(), "logits": raw_logits.numpy()}
-
-    def time_block(self, inputs: Mapping[str, Array], calls: int) -> Array:
-        """Seconds of each of `calls` calls on the same inputs, float64 [calls]."""
-        batches = self._tensors(inputs)
-        with self._torch.inference_mode():
-            if self._timed is None:
-                self._timed = self._faster_layout(batches)
-            return np.array([_seconds(self._timed, batches) for _ in range(calls)])
-
-    def _tensors(self, inputs: Mapping[str, Array]) -> list[torch.Tensor]:
-        """In the order in which the network takes them, whatever the order they came in."""
-        names = [tensor.name for tensor in self.description.input.tensors]
-        return [self._torch.from_numpy(inputs[name]) for name in names]
-
-    def _wrap(self, network: torch.nn.Module) -> Reference:
-        from edgetl.reference.network import Reference
-
-        head = self.description.head
-        return Reference(network, self.description.input, head.temperature).eval()
-
-    def _faster_layout(self, batches: list[torch.Tensor]) -> Reference:
-        """The reference as a user would run it at its best; measured once."""
-        import copy
-
-        candidates = {
-            "contiguous": self._model,
-            "channels_last": copy.deepcopy(self._model).to(memory_format=self._torch.channels_last),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in candidates}
-        for turn in range(_LAYOUT_WARMUP + _LAYOUT_CALLS):
-            for name, model in candidates.items():
-                took = _seconds(model, batches)
-                if turn >= _LAYOUT_WARMUP:
-                    seconds[name].append(took)
-        best = min(candidates, key=lambda name: statistics.median(seconds[name]))
-        self._facts["timed_layout"] = best
-        return candidates[best]
-
-
-def _seconds(model: Reference, batches: list[torch.Tensor]) -> float:
-    start = time.perf_counter_ns()
-    model(*batches)
-    return (time.perf_counter_ns() - start) * 1e-9
-
-
-def serve(worker: Worker, source: IO[bytes], target: IO[bytes]) -> None:
+def serve(worker: Answering, source: IO[bytes], target: IO[bytes]) -> None:
     """Answer requests until one asks to close, or the source ends."""
     while (frame := read_frame(source)) is not None:
         header, arrays = frame
@@ -142,7 +46,7 @@ def error_header(error: EdgetlError) -> dict[str, Any]:
 
 
 def _reply(
-    worker: Worker, header: Mapping[str, Any], arrays: Mapping[str, Array]
+    worker: Answering, header: Mapping[str, Any], arrays: Mapping[str, Array]
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     if header["kind"] == "run":
         return {"kind": "answer"}, worker.answer(arrays)
@@ -159,7 +63,7 @@ def _reply(
 
 def _translated(error: Exception) -> BackendError:
     return BackendError(
-        "PyTorch reference",
+        "reference",
         got=f"{type(error).__name__}: {error}",
         expected="an answer",
         fix="try a smaller batch; if it happens again, check the checkpoint",
@@ -180,10 +84,11 @@ def _own_streams() -> tuple[IO[bytes], IO[bytes]]:
 def main(arguments: list[str]) -> int:
     """Load, say so, serve. The exit status is 0 unless loading failed."""
     source, target = _own_streams()
-    folder, threads = Path(arguments[0]), int(arguments[1])
+    folder, threads, *rest = arguments
+    code = Path(rest[0]) if rest else None
     try:
         try:
-            worker = Worker(folder, threads=threads)
+            worker = load_answering(Path(folder), threads=int(threads), code=code)
         except EdgetlError as error:
             write_frame(target, error_header(error))
             return 1

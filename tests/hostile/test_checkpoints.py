@@ -196,7 +196,7 @@ def test_every_flipped_bit_of_the_numbers_is_noticed(folder: Path) -> None:
         (lambda v: v["weights"].update(file="../elsewhere.safetensors"), "elsewhere"),
         (lambda v: v["weights"].update(sha256="0" * 64), "SHA-256"),
         (lambda v: v["input"].update(shape=[-4]), "size"),
-        (lambda v: v["input"].update(kind="sound"), "kind"),
+        (lambda v: v.update(input={"kind": "sound"}), "kind"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(

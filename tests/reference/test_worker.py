@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from edgetl.errors import WorkerError
+from edgetl.reference.answering import load_answering
 from edgetl.reference.framing import read_frame, write_frame
-from edgetl.reference.worker import Worker, serve
+from edgetl.reference.worker import serve
 
 
 def _spawn(arguments: list[str], feed: bytes, code: str | None = None) -> tuple[int, bytes, bytes]:
@@ -26,11 +27,11 @@ def _spawn(arguments: list[str], feed: bytes, code: str | None = None) -> tuple[
 def test_a_library_that_prints_does_not_break_the_framing(mlp_folder: Path) -> None:
     noisy = (
         "import sys, os; from edgetl.reference import worker\n"
-        "build = worker.Worker.__init__\n"
-        "def loud(self, *args, **kwargs):\n"
+        "build = worker.load_answering\n"
+        "def loud(*args, **kwargs):\n"
         "    print('a banner'); os.write(1, b'straight to the descriptor\\n')\n"
-        "    build(self, *args, **kwargs)\n"
-        "worker.Worker.__init__ = loud\n"
+        "    return build(*args, **kwargs)\n"
+        "worker.load_answering = loud\n"
         "sys.exit(worker.main(sys.argv[1:]))"
     )
     status, out, noise = _spawn([str(mlp_folder), "1"], b"", noisy)
@@ -55,7 +56,7 @@ def test_a_request_it_does_not_know_is_answered(mlp_folder: Path) -> None:
     write_frame(source, {"kind": "close"})
     write_frame(source, {"kind": "run"}, {"features": np.zeros((1, 6), np.float32)})
     source.seek(0)
-    serve(Worker(mlp_folder, threads=1), source, target)
+    serve(load_answering(mlp_folder, threads=1), source, target)
     target.seek(0)
     frames = list(iter(lambda: read_frame(target), None))
     assert [header["kind"] for header, _ in frames] == ["error", "answer", "error"]
@@ -64,4 +65,4 @@ def test_a_request_it_does_not_know_is_answered(mlp_folder: Path) -> None:
 
 def test_a_broken_request_is_a_worker_error(mlp_folder: Path) -> None:
     with pytest.raises(WorkerError):
-        serve(Worker(mlp_folder, threads=1), io.BytesIO(b"not a frame"), io.BytesIO())
+        serve(load_answering(mlp_folder, threads=1), io.BytesIO(b"not a frame"), io.BytesIO())
