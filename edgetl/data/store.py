@@ -47,6 +47,18 @@ class SplitPart:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def first(self, count: int) -> SplitPart:
+        """The first samples; a split is shuffled, so they are of every class."""
+        slices = self.slices
+        return SplitPart(
+            ids=self.ids[:count],
+            labels=self.labels[:count],
+            images=self.images[:count],
+            slices=None
+            if slices is None
+            else {name: values[:count] for name, values in slices.items()},
+        )
+
 
 def dataset_hash(part: SplitPart | Dataset) -> str:
     """SHA-256 over the ids and labels, whatever their order.

@@ -48,6 +48,11 @@ class StageContext:
         return replace(variant, settings={**variant.settings, "device": device})
 
     @property
+    def code(self) -> Path:
+        """The folder of the user's own modules."""
+        return Path(self.config.code)
+
+    @property
     def threads(self) -> int:
         """What every computation uses."""
         return self.config.used_threads
@@ -66,7 +71,7 @@ class StageContext:
 
     def reference(self, stage: str = "calibrate") -> ReferenceBackend:
         """The PyTorch reference in its worker process, for a `with` block."""
-        return ReferenceBackend(self.folder.stage(stage), threads=self.threads)
+        return ReferenceBackend(self.folder.stage(stage), threads=self.threads, code=self.code)
 
     def variant(
         self, variant: Variant, *, files_root: Path | None = None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgetl.data.sources import source_files
 from edgetl.files import sha256_file
 from edgetl.pipeline.config import WEIGHTS_SUFFIXES, ReleaseConfig
 from edgetl.pipeline.run_folder import RunFolder, stage_key
@@ -168,11 +169,4 @@ def _outside(stage: Stage, config: ReleaseConfig) -> Mapping[str, str]:
         return _model_files(config)
     if stage.name == "export" and config.model is not None and config.model.transform is not None:
         return _code_files(config.model.transform, Path(config.code))
-    kind, _, place = config.data.source.partition(":")
-    if stage.name == "data" and kind == "idx":
-        return {
-            path.name: sha256_file(path)
-            for path in sorted(Path(place).glob("*"))
-            if path.is_file() and not path.is_symlink()
-        }
-    return {}
+    return source_files(config.data.source) if stage.name == "data" else {}

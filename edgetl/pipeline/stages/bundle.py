@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from edgetl.bundle import BundleContent, GoldenSet, ManifestVariant, verify_bundle, write_bundle
 from edgetl.bundle.golden import GoldenInputs
@@ -27,6 +28,7 @@ from edgetl.spec import (
 )
 
 _SYNTHETIC_SIDE = 64
+_GOLDEN_SIDE = 1024
 
 
 def run(context: StageContext, out: Path) -> None:
@@ -115,8 +117,18 @@ def _golden_inputs(
 
 def _part(samples: Array | EncodedImages, spec: SingleInput) -> GoldenInputs:
     if isinstance(spec, ImageInput):
-        return tuple(encode_png(image) for image in samples)
+        return tuple(encode_png(_bounded(image)) for image in samples)
     return to_batch(samples, spec)
+
+
+def _bounded(image: Array) -> Array:
+    """A photo of millions of pixels, made smaller: a golden set is a few images, not an album."""
+    height, width = image.shape[:2]
+    if max(height, width) <= _GOLDEN_SIDE:
+        return image
+    picture = Image.fromarray(image)
+    picture.thumbnail((_GOLDEN_SIDE, _GOLDEN_SIDE))
+    return np.asarray(picture)
 
 
 def _real(context: StageContext) -> Samples:

@@ -12,7 +12,6 @@ from edgetl.metrics import ece, nll, softmax
 from edgetl.pipeline.context import StageContext
 from edgetl.reference.description import (
     DESCRIPTION_FILE,
-    WEIGHTS_FILE,
     description_to_json,
     read_description,
 )
@@ -28,8 +27,8 @@ def run(context: StageContext, out: Path) -> None:
     # is right, so the network's own is kept.
     temperature = 1.0 if fit.at_bound else fit.temperature
     source = context.folder.stage("finetune")
-    shutil.copyfile(source / WEIGHTS_FILE, out / WEIGHTS_FILE)
     description, weights = read_description(source)
+    shutil.copyfile(source / description.weights_file, out / description.weights_file)
     finished = replace(description, head=replace(description.head, temperature=temperature))
     write_json(out / DESCRIPTION_FILE, description_to_json(finished, weights))
     before, after = softmax(raw), softmax(raw / temperature)

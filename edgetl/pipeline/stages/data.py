@@ -13,7 +13,11 @@ from edgetl.pipeline.context import StageContext
 def run(context: StageContext, out: Path) -> None:
     """Make the four splits."""
     data = context.config.data
-    dataset = open_dataset(data.source, classes=data.classes)
+    dataset = open_dataset(
+        data.source,
+        classes=data.classes,
+        progress=lambda done, total: context.reporter.progress("reading", done, total),
+    )
     splits = make_splits(
         dataset, train=data.train, val=data.val, calib=data.calib, test=data.test, seed=data.seed
     )

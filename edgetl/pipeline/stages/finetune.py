@@ -1,4 +1,4 @@
-"""The finetune stage: starting weights, a recipe, the best epoch kept."""
+"""The finetune stage: a recipe from starting weights, or a network that is trained already."""
 
 from __future__ import annotations
 
@@ -8,13 +8,63 @@ from pathlib import Path
 from edgetl.pipeline.config import training_config
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.pretrain import letters_weights, training_progress
+from edgetl.pipeline.sections import FinetuneSection, ModelSection
+from edgetl.reference.checkpoint import save_classifier
+from edgetl.reference.description import ONNX_ARCHITECTURE, ClassifierDescription
+from edgetl.reference.ending import OUTPUT
+from edgetl.reference.onnx_checkpoint import save_onnx_classifier
+from edgetl.reference.onnx_file import describe_onnx
+from edgetl.reference.trained import trained_network
+from edgetl.spec import Head
 from edgetl.train.loop import finetune
 
 
 def run(context: StageContext, out: Path) -> None:
-    """Fine-tune the network; checkpoints live in the scratch folder, so a killed run resumes."""
-    section = context.config.finetune
-    assert section is not None
+    """Make the classifier's checkpoint.
+
+    The training's own states live in the scratch folder, so that a killed run resumes.
+    """
+    config = context.config
+    if config.model is not None:
+        _take(context, config.model, out)
+    else:
+        assert config.finetune is not None
+        _train(context, config.finetune, out)
+
+
+def _take(context: StageContext, section: ModelSection, out: Path) -> None:
+    """A classifier that is trained already, as a checkpoint like any other."""
+    classes = context.splits.classes
+    if section.onnx is not None:
+        description = ClassifierDescription(
+            architecture=ONNX_ARCHITECTURE,
+            input=context.input,
+            head=Head(layer=OUTPUT, classes=classes),
+            output=section.output,
+        )
+        model = Path(section.onnx).read_bytes()
+        save_onnx_classifier(out, model, description)
+        found = describe_onnx(model, output=section.output)
+        context.reporter.note(f"taken as it is: {Path(section.onnx).name}, {found.note}")
+    else:
+        assert section.architecture is not None and section.weights is not None
+        network, description = trained_network(
+            section.architecture,
+            weights=section.weights,
+            weights_entry=section.weights_entry,
+            weights_prefix=section.weights_prefix,
+            head=section.head,
+            input=context.input,
+            classes=classes,
+            code=context.code,
+        )
+        save_classifier(out, network, description, code=context.code)
+        context.reporter.note(
+            f"taken as it is: {section.architecture}, head '{description.head.layer}'"
+        )
+
+
+def _train(context: StageContext, section: FinetuneSection, out: Path) -> None:
     weights = section.weights
     if weights == "letters":
         weights = str(

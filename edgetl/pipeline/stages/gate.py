@@ -28,7 +28,7 @@ from edgetl.pipeline.ptq import ptq_part
 from edgetl.pipeline.run_folder import stage_key
 from edgetl.pipeline.stages.bench import REFERENCE, RESULT
 from edgetl.pipeline.summary import SUMMARY, make_rows
-from edgetl.reference.description import DESCRIPTION_FILE, WEIGHTS_FILE
+from edgetl.reference.description import DESCRIPTION_FILE, read_description
 
 
 def run(context: StageContext, out: Path) -> None:
@@ -161,7 +161,10 @@ def _model_hashes(context: StageContext, names: Iterable[str]) -> dict[str, str]
 
 def _reference_hash(context: StageContext) -> str:
     calibrated = context.folder.outputs("calibrate")
-    return stage_key({file: calibrated[file] for file in (WEIGHTS_FILE, DESCRIPTION_FILE)})
+    description, _ = read_description(context.folder.stage("calibrate"))
+    return stage_key(
+        {file: calibrated[file] for file in (description.weights_file, DESCRIPTION_FILE)}
+    )
 
 
 def _release_verdict(

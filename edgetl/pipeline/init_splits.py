@@ -1,0 +1,213 @@
+"""How large `edgetl init` makes the splits, and why: the test split first, for it decides."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgetl.data.dataset import Dataset
+from edgetl.data.splits import Splits, make_splits
+from edgetl.errors import DataError
+from edgetl.gate.policy import Policy
+from edgetl.pipeline.candidates import CANDIDATES, USUAL
+from edgetl.stats.power import paired_sample_size, rate_sample_size
+
+# What is assumed of a candidate that is as accurate as its reference: how often exactly one of
+# the two is right, and how often their top classes differ.
+DISCORDANCE = 0.01
+FLIPS = 0.01
+_POWER = 0.8
+_MOST_OF_TEST = 0.4
+_SHARE = 10
+_ENOUGH = 1000
+_MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPlan:
+    """Sizes of the splits, and the sentences that say why.
+
+    Attributes:
+        test: None for the source's own test part.
+        train: What remains; it is not written down, so that added samples are trained on.
+        why: A sentence for each split.
+        decides: What the test split can decide.
+        short: Whether it is too small for the policy's own limits.
+    """
+
+    val: int
+    calib: int
+    test: int | None
+    train: int
+    why: dict[str, str]
+    decides: tuple[str, ...]
+    short: bool
+
+
+def choose_splits(dataset: Dataset) -> SplitPlan:
+    """Choose the splits of a dataset, and draw them once to be sure that they can be drawn.
+
+    Args:
+        dataset: Its labels, ids and given parts are read.
+
+    Raises:
+        DataError: When there are too few samples for four splits with every class in each.
+
+    Example:
+        >>> from edgetl.data.sources import open_dataset
+        >>> plan = choose_splits(open_dataset("builtin:digits"))
+        >>> plan.test, plan.val, plan.calib, plan.train
+        (718, 179, 179, 721)
+    """
+    wanted = _wanted()
+    refusal: DataError | None = None
+    # Two of the rarest class in each split where that is possible, else one.
+    for of_rarest in (2, 1):
+        sizes = _Sizes.of(dataset, wanted, of_rarest)
+        try:
+            drawn = make_splits(
+                dataset, val=sizes.val, calib=sizes.calib, test=sizes.test, train=None, seed=0
+            )
+        except DataError as error:
+            refusal = error
+            continue
+        if len(drawn.train):
+            return _plan(sizes, drawn, wanted)
+    raise DataError(
+        f"splits of {dataset.name}",
+        got=f"{len(dataset)} samples" if refusal is None else refusal.got,
+        expected="enough samples for train, val, calib and test with every class in each",
+        fix="add samples of the rarest class, or leave the class out",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sizes:
+    """What is asked for, and from how many distinct samples."""
+
+    val: int
+    calib: int
+    test: int | None
+    pool: int
+    least: int
+    given: dict[str, int]
+
+    @classmethod
+    def of(cls, dataset: Dataset, wanted: int, of_rarest: int) -> _Sizes:
+        given = Counter(dataset.given_split or ())
+        pool = _distinct(dataset, "train")
+        rarest = int(np.bincount(dataset.labels[pool], minlength=len(dataset.classes)).min())
+        count = len(pool)
+        least = math.ceil(of_rarest * count / rarest) if rarest else count
+        test = None
+        if not given["test"]:
+            test = max(least, min(wanted, int(count * _MOST_OF_TEST)))
+        share = min(_ENOUGH, max(least, count // _SHARE))
+        val, calib = share, share
+        if given["val"]:
+            # The calib split is drawn from the given val part as well, unless it is given.
+            own = len(_distinct(dataset, "val"))
+            val = min(_ENOUGH, own if given["calib"] else own // 2)
+            calib = val
+        if given["calib"]:
+            calib = min(_ENOUGH, len(_distinct(dataset, "calib")))
+        return cls(val=val, calib=calib, test=test, pool=count, least=least, given=dict(given))
+
+
+def _distinct(dataset: Dataset, part: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Positions of a given part's samples that occur once; all samples are train without parts."""
+    times = Counter(dataset.ids)
+    given = dataset.given_split
+    return np.array(
+        [
+            at
+            for at, sample in enumerate(dataset.ids)
+            if times[sample] == 1 and (given is None or given[at] == part)
+        ],
+        np.int64,
+    )
+
+
+def _alpha() -> float:
+    """The level of one backend's verdict: the usual candidates' backends share the policy's."""
+    return Policy().alpha / len({CANDIDATES[name].backend for name in USUAL})
+
+
+def _wanted() -> int:
+    """Test samples that decide the default policy's limits of accuracy and flips."""
+    policy = Policy()
+    accuracy = paired_sample_size(
+        margin=policy.max_accuracy_drop, discordance=DISCORDANCE, power=_POWER, alpha=_alpha()
+    )
+    flips = rate_sample_size(FLIPS, policy.max_flip_rate, power=_POWER, alpha=_alpha())
+    return max(accuracy, flips or 0)
+
+
+def _plan(sizes: _Sizes, drawn: Splits, wanted: int) -> SplitPlan:
+    tested = len(drawn.test)
+    return SplitPlan(
+        val=sizes.val,
+        calib=sizes.calib,
+        test=sizes.test,
+        train=len(drawn.train),
+        why={
+            "test": _why_test(sizes, tested, wanted),
+            "val": _why_share(sizes, "val", sizes.val),
+            "calib": _why_share(sizes, "calib", sizes.calib),
+            "train": f"{len(drawn.train):,} = all that remain",
+        },
+        decides=_decides(tested, wanted),
+        short=tested < wanted,
+    )
+
+
+def _why_test(sizes: _Sizes, tested: int, wanted: int) -> str:
+    if sizes.test is None:
+        return f"{tested:,} = the source's own test part"
+    if sizes.test == wanted:
+        return f"{tested:,} = what the default limits need"
+    if sizes.test == sizes.least:
+        return f"{tested:,} = as few as leave every class in it"
+    return f"{tested:,} = {_MOST_OF_TEST:.0%} of {sizes.pool:,} distinct samples"
+
+
+def _why_share(sizes: _Sizes, name: str, size: int) -> str:
+    if name in sizes.given:
+        return f"{size:,} of the {sizes.given[name]:,} that the source gives as {name}"
+    if name == "calib" and "val" in sizes.given:
+        return f"{size:,} of the {sizes.given['val']:,} that the source gives as val"
+    if size == _ENOUGH:
+        return f"{size:,}, which are enough, of {sizes.pool:,}"
+    if size == sizes.least:
+        return f"{size:,} = as few as leave every class in it"
+    return f"{size:,} = a tenth of {sizes.pool:,} distinct samples"
+
+
+def _decides(tested: int, wanted: int) -> tuple[str, ...]:
+    policy = Policy()
+    backends = len({CANDIDATES[name].backend for name in USUAL})
+    needed = {
+        margin: paired_sample_size(
+            margin=margin, discordance=DISCORDANCE, power=_POWER, alpha=_alpha()
+        )
+        for margin in _MARGINS
+    }
+    able = next((margin for margin, count in needed.items() if count <= tested), None)
+    said = [
+        f"The default limits (accuracy drop {policy.max_accuracy_drop:g}, flips "
+        f"{policy.max_flip_rate:g}) are decided by {wanted:,} test samples,",
+        f"with {_POWER:.0%} power at alpha {policy.alpha:g} / {backends} backends, when exactly "
+        f"one of reference and candidate is right",
+        f"on {DISCORDANCE:.0%} of the samples. "
+        + (
+            f"These {tested:,} decide a drop of {able:g} or more."
+            if able is not None
+            else f"These {tested:,} decide no drop below {_MARGINS[-1]:g}."
+        ),
+    ]
+    if tested < wanted:
+        said.append("A verdict may be INCONCLUSIVE; it then says how many samples are missing.")
+    return tuple(said)
