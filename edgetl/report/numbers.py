@@ -8,7 +8,9 @@ import re
 DASH = "–"
 _MINUS = "−"
 # Control characters are no text, and the bidirectional ones would turn the words around them.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def clean(value: object, limit: int = 48) -> str:

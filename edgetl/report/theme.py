@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import Any
 
 from edgetl.errors import EdgetlError
 from edgetl.extras import extra
@@ -22,8 +23,8 @@ with extra("report"):
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 400
-"""Every figure is 400 units wide: legible on a phone, two beside each other on a desk."""
+WIDTH = 360
+"""Most figures are so many units wide: legible on a phone, two beside each other on a desk."""
 
 _ROLES = ("ink", "muted", "line", "surface", "blue", "orange", "green", "purple", "rose", "olive")
 _STATES = ("pass", "fail", "unsure", "shade")
@@ -50,7 +51,7 @@ def colour(role: str) -> str:
     return _SENTINELS[role]
 
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a class called "$x$" is that, and "$\frac{" would raise
     "font.size": 10.5,
@@ -82,24 +83,24 @@ _STYLE = {
 
 
 @contextmanager
-def canvas(height: float) -> Iterator[Figure]:
-    """A figure of `WIDTH` × `height` units, whatever the user's matplotlibrc says."""
+def canvas(height: float, *, width: float = WIDTH) -> Iterator[Figure]:
+    """A figure of `width` × `height` units, whatever the user's matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
-        yield Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
+        yield Figure(figsize=(width / 72, height / 72), dpi=72)
 
 
 def axes(
     figure: Figure, *, left: float, right: float, top: float, bottom: float, **shared: Axes
 ) -> Axes:
     """Axes whose four margins are given in units from the figure's edges."""
-    height = figure.get_figheight() * 72
+    width, height = 72 * figure.get_size_inches()
     return figure.add_axes(
         (
-            left / WIDTH,
+            left / width,
             bottom / height,
-            (WIDTH - left - right) / WIDTH,
+            (width - left - right) / width,
             (height - top - bottom) / height,
         ),
         sharex=shared.get("sharex"),

@@ -1,0 +1,205 @@
+"""Which classes are mistaken for which, by the reference and by what ships."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.extras import extra
+from edgetl.gate.predictions import Predictions
+from edgetl.report.blocks import Block, Cell, Grid, Grids, Plot, Plots, Section
+from edgetl.report.content import REFERENCE
+from edgetl.report.facts import ReleaseFacts
+from edgetl.report.numbers import clean, number, percent
+from edgetl.report.theme import axes, canvas, colour, to_svg
+
+with extra("report"):
+    from markupsafe import Markup
+
+MAX_HEAT = 30
+"""Beyond so many classes a square of counts is unreadable: the most confused pairs are listed."""
+
+_PAIRS = 20
+_NAME = 20
+
+Counts = NDArray[np.int64]
+
+
+def section(facts: ReleaseFacts) -> Section | None:
+    """Confusion and recall of the reference and the variant that matters most; None without
+    labelled answers of both."""
+    answers = facts.answers()
+    if REFERENCE not in answers or not facts.shown:
+        return None
+    reference, winner = answers[REFERENCE], facts.shown[0]
+    candidate = answers[winner]
+    if reference.labels is None or candidate.labels is None or reference.k != candidate.k:
+        return None
+    names = reference.classes or tuple(str(k) for k in range(reference.k))
+    matrices = (confusion(reference), confusion(candidate))
+    heat = reference.k <= MAX_HEAT
+    blocks: list[Block] = [
+        Grids(
+            grids=tuple(
+                _heat(facts, side, matrix, names)
+                for side, matrix in zip((REFERENCE, winner), matrices, strict=True)
+            )
+        )
+        if heat
+        else _pairs(facts, winner, matrices, names)
+    ]
+    blocks.append(_recall(facts, winner, matrices, names))
+    return Section(
+        id="confusion",
+        title="Which classes are confused",
+        read=(
+            "A row is the true class and a column the answer, so the diagonal is right and all "
+            "else is wrong; the two sides should show the same pattern."
+            if heat
+            else "Each row is one mistake, the true class and the answer, with how often each "
+            "side makes it; the two sides should make the same ones."
+        ),
+        blocks=tuple(blocks),
+    )
+
+
+def confusion(predictions: Predictions) -> Counts:
+    """Counts int64 [K, K] by true class and answer.
+
+    Example:
+        >>> confusion(Predictions(labels=[0, 1], probabilities=[[0.9, 0.1], [0.8, 0.2]])).tolist()
+        [[1, 0], [1, 0]]
+    """
+    assert predictions.labels is not None
+    k = predictions.k
+    answers = predictions.probabilities.argmax(axis=1)
+    return np.bincount(predictions.labels * k + answers, minlength=k * k).reshape(k, k)
+
+
+def _heat(facts: ReleaseFacts, side: str, matrix: Counts, names: Sequence[str]) -> Grid:
+    rows = matrix.sum(axis=1, keepdims=True)
+    share = np.sqrt(matrix / np.maximum(rows, 1))
+    short = tuple(clean(name, 12) for name in names)
+    return Grid(
+        head=("true \\ answer", *short),
+        rows=tuple(
+            (
+                Cell(text=short[true], title=clean(names[true])),
+                *(
+                    Cell(
+                        text=str(matrix[true, answer]) if matrix[true, answer] else "·",
+                        tint=round(100 * share[true, answer]) if matrix[true, answer] else 0,
+                        hue="good" if true == answer else "bad",
+                        title=f"{clean(names[true])} answered as {clean(names[answer])}: "
+                        f"{matrix[true, answer]}",
+                    )
+                    for answer in range(len(names))
+                ),
+            )
+            for true in range(len(names))
+        ),
+        numeric=frozenset(range(1, len(names) + 1)),
+        title=clean(side),
+        caption=f"{percent(np.trace(matrix) / max(1, matrix.sum()))} on the diagonal.",
+        scope=facts.scope(),
+        style="heat",
+    )
+
+
+def _pairs(
+    facts: ReleaseFacts, winner: str, matrices: tuple[Counts, Counts], names: Sequence[str]
+) -> Grid:
+    ours, theirs = (np.where(np.eye(len(names), dtype=bool), 0, matrix) for matrix in matrices)
+    order = np.argsort(-(ours + theirs), axis=None, kind="stable")[:_PAIRS]
+    total = matrices[0].sum(axis=1)
+    rows = []
+    for true, answer in zip(*np.unravel_index(order, ours.shape), strict=True):
+        if ours[true, answer] + theirs[true, answer] == 0:
+            break
+        rows.append(
+            (
+                Cell(text=clean(names[true])),
+                Cell(text=clean(names[answer])),
+                Cell(text=str(ours[true, answer])),
+                Cell(text=str(theirs[true, answer])),
+                Cell(text=str(total[true])),
+            )
+        )
+    return Grid(
+        head=("true class", "answered as", REFERENCE, clean(winner), "images of the class"),
+        rows=tuple(rows),
+        numeric=frozenset({2, 3, 4}),
+        title=f"The {len(rows)} most frequent mistakes",
+        scope=facts.scope(),
+    )
+
+
+def _recall(
+    facts: ReleaseFacts, winner: str, matrices: tuple[Counts, Counts], names: Sequence[str]
+) -> Plots:
+    total = matrices[0].sum(axis=1)
+    seen = np.nonzero(total)[0]
+    ours, theirs = (np.diag(matrix)[seen] / total[seen] for matrix in matrices)
+    change = theirs - ours
+    # The largest losses first, then the largest gains; all classes when they fit.
+    order = np.argsort(change, kind="stable")
+    order = order if len(order) <= MAX_HEAT else np.r_[order[:20], order[-5:]]
+    order = np.sort(order) if len(seen) <= MAX_HEAT else order
+    picked: list[Any] = [(seen[i], float(ours[i]), float(theirs[i])) for i in order]
+    what = "every class" if len(seen) <= MAX_HEAT else "the largest losses, then the largest gains"
+    return Plots(
+        plots=(
+            Plot(
+                svg=_draw_recall(facts, winner, picked, names, total),
+                title="Recall of each class",
+                caption=f"Open circle: reference; filled mark: {clean(winner)}; {what}.",
+                scope=facts.scope(),
+            ),
+        )
+    )
+
+
+def _draw_recall(
+    facts: ReleaseFacts, winner: str, picked: Sequence[Any], names: Sequence[str], total: Counts
+) -> Markup:
+    role, marker = facts.series(winner)
+    left = 24 + 5.8 * max(len(clean(names[k], _NAME)) for k, _, _ in picked)
+    lowest = min(min(ours, theirs) for _, ours, theirs in picked)
+    start = max(0.0, np.floor(10 * lowest - 0.5) / 10)
+    with canvas(52 + 20 * len(picked)) as figure:
+        plot = axes(figure, left=left, right=52, top=4, bottom=42)
+        for row, (_, ours, theirs) in enumerate(picked):
+            plot.plot([ours, theirs], [row, row], color=colour(role), linewidth=2, alpha=0.4)
+            plot.plot(
+                ours, row, "o", markersize=9, markerfacecolor="none", markeredgecolor=colour("ink")
+            )
+            plot.plot(theirs, row, marker, markersize=4.5, color=colour(role))
+            plot.text(
+                1.0,
+                row,
+                f"  n {total[picked[row][0]]:,}",
+                transform=plot.get_yaxis_transform(),
+                va="center",
+                fontsize=9.5,
+                color=colour("muted"),
+            )
+        plot.set_ylim(len(picked) - 0.4, -0.6)
+        plot.set_xlim(start - 0.02, 1.02)
+        plot.set_yticks(range(len(picked)), [clean(names[k], _NAME) for k, _, _ in picked])
+        plot.tick_params(axis="y", labelcolor=colour("ink"))
+        ticks = np.linspace(start, 1, 3)
+        plot.set_xticks(ticks, [f"{number(100 * tick, 0)} %" for tick in ticks])
+        plot.set_xlabel("recall")
+        plot.grid(axis="x")
+        described = "; ".join(
+            f"{clean(names[k])} {percent(ours, 1)} and {percent(theirs, 1)}"
+            for k, ours, theirs in picked
+        )
+        return to_svg(
+            figure,
+            name="recall",
+            label=f"Recall of each class, reference and {clean(winner)}: {described}.",
+        )

@@ -1,0 +1,122 @@
+"""The intervals against their margins: a forest plot for each judged variant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgetl.extras import extra
+from edgetl.report.blocks import Plot, Plots, Section
+from edgetl.report.content import Table
+from edgetl.report.facts import ReleaseFacts
+from edgetl.report.numbers import clean, finite, number
+from edgetl.report.theme import OUTCOMES, axes, canvas, colour, to_svg
+from edgetl.report.verdict import GATES, amount
+
+with extra("report"):
+    from matplotlib.axes import Axes
+
+_ROW = 46.0
+_LOW, _HIGH = -1.35, 2.1
+
+
+def section(facts: ReleaseFacts) -> Section | None:
+    """One panel a judged variant; None when nothing was judged."""
+    plots = tuple(
+        _panel(facts, name, judged)
+        for name, entry in facts.judged.items()
+        if (judged := _judged(entry))
+    )
+    if not plots:
+        return None
+    return Section(
+        id="margins",
+        title="Intervals against the margins",
+        read=(
+            "Each bar spans where the true harm may lie, as a share of its limit; a gate passes "
+            "when the whole bar is left of 1, fails when it is right of it, else it is undecided."
+        ),
+        blocks=(Plots(plots=plots),),
+    )
+
+
+def _judged(entry: Table) -> list[Table]:
+    return [
+        gate
+        for gate in entry.get("gates", ())
+        if all(finite(gate.get(key)) is not None for key in ("estimate", "lower", "upper"))
+        and (finite(gate.get("limit")) or 0) > 0
+    ]
+
+
+def _panel(facts: ReleaseFacts, name: str, gates: Sequence[Table]) -> Plot:
+    with canvas(38 + _ROW * len(gates)) as figure:
+        plot = axes(figure, left=14, right=14, top=2, bottom=34)
+        plot.set_xlim(_LOW, _HIGH)
+        plot.set_ylim(len(gates), 0)
+        for row, gate in enumerate(gates):
+            _draw_gate(plot, row, gate)
+        plot.set_yticks([])
+        plot.spines["left"].set_visible(False)
+        plot.set_xticks([0, 1, 2], ["no harm", "the limit", "twice"])
+        plot.set_xlabel("share of the margin")
+        shares = "; ".join(
+            f"{GATES.get(str(g['name']), clean(g['name']))} {number(g['lower'] / g['limit'], 2)} "
+            f"to {number(g['upper'] / g['limit'], 2)}, {clean(g['verdict'])}"
+            for g in gates
+        )
+        svg = to_svg(
+            figure,
+            name=f"margins {name}",
+            label=f"Intervals of {clean(name)} as shares of their limits: {shares}.",
+        )
+    alpha = finite(facts.judged[name].get("alpha"))
+    level = "" if alpha is None else f", bounds one-sided at {100 * (1 - alpha):g} %"
+    return Plot(
+        svg=svg,
+        title=f"{clean(name)}: {clean(facts.judged[name].get('verdict', ''))}",
+        scope=facts.scope() + level + _rounds(gates),
+    )
+
+
+def _rounds(gates: Sequence[Table]) -> str:
+    found = [gate["n"] for gate in gates if gate["name"] == "latency"]
+    return f"; latency over {found[0]} rounds" if found else ""
+
+
+def _draw_gate(plot: Axes, row: int, gate: Table) -> None:
+    name, limit = str(gate["name"]), float(gate["limit"])
+    low, middle, high = (float(gate[key]) / limit for key in ("lower", "estimate", "upper"))
+    role, marker = OUTCOMES.get(str(gate["verdict"]), ("muted", "o"))
+    ink = colour(role)
+    y = row + 0.72
+    top, bottom = row + 0.54, row + 0.9
+    plot.fill_between([1, _HIGH], top, bottom, facecolor=colour("shade"), linewidth=0)
+    plot.vlines(0, top, bottom, color=colour("muted"), linewidth=0.8)
+    plot.vlines(1, top, bottom, color=colour("ink"), linewidth=1.4)
+    plot.plot([_inside(low), _inside(high)], [y, y], color=ink, linewidth=5, alpha=0.38)
+    for end, sign in ((low, "<"), (high, ">")):
+        if _inside(end) != end:
+            plot.plot(_inside(end), y, sign, color=ink, markersize=6, clip_on=False)
+    if _inside(middle) == middle:
+        plot.plot(middle, y, marker, color=ink, markersize=7)
+    word = GATES.get(name, clean(name))
+    plot.text(_LOW, row + 0.28, word, va="center", color=colour("ink"))
+    shown = f"{_short(name, gate['lower'])} to {amount(name, gate['upper'])}"
+    plot.text(
+        _HIGH,
+        row + 0.28,
+        f"{shown} · {clean(gate['verdict'])}",
+        va="center",
+        ha="right",
+        color=colour("muted"),
+        fontsize=10,
+    )
+
+
+def _short(name: str, value: object) -> str:
+    """The amount without its unit, which the upper bound carries."""
+    return amount(name, value).rstrip("×").partition(" ")[0]
+
+
+def _inside(value: float) -> float:
+    return min(max(value, _LOW), _HIGH)

@@ -1,0 +1,133 @@
+"""The table of variants, and why each was chosen or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgetl.report.blocks import Cell, Grid, Section
+from edgetl.report.content import REFERENCE, Table
+from edgetl.report.facts import ReleaseFacts
+from edgetl.report.numbers import clean, number, percent, significant, times
+from edgetl.report.verdict import TONES
+
+_HEAD = (
+    "variant",
+    "precision",
+    "size MB",
+    "p50 ms",
+    "p99 ms",
+    "× PyTorch",
+    "× best FP32",
+    "top-1",
+    "NLL",
+    "ECE",
+    "split",
+    "verdict",
+)
+
+
+def section(facts: ReleaseFacts) -> Section | None:
+    """Every variant with its size, speed, quality and verdict; metrics alone without rows."""
+    grids = [grid for grid in (_rows(facts) or _metrics(facts), _reasons(facts)) if grid]
+    if not grids:
+        return None
+    return Section(
+        id="variants",
+        title="The variants",
+        read=(
+            "Read a row against the reference at the top: × says how many times faster, and the "
+            "split says on which images its quality was seen, for only winners are judged on test."
+        ),
+        blocks=tuple(grids),
+    )
+
+
+def _rows(facts: ReleaseFacts) -> Grid | None:
+    rows = facts.data.rows
+    if not rows:
+        return None
+    splits = {str(row.get("split", "")) for row in rows}
+    objective = facts.data.verdict["policy"].get("objective") or {}
+    cell = next(iter(facts.cells.values()), {})
+    setting = f"batch {objective.get('batch', 1)}"
+    if "threads" in cell:
+        setting += f", {cell['threads']} threads"
+    return Grid(
+        head=_HEAD,
+        rows=tuple(_row(row) for row in rows),
+        numeric=frozenset(range(2, 10)),
+        scope="; ".join(facts.scope(split) for split in sorted(splits)) + f"; latency at {setting}",
+        marked=frozenset(i for i, row in enumerate(rows) if row["id"] in facts.shipped),
+    )
+
+
+def _row(row: Table) -> tuple[Cell, ...]:
+    verdict = str(row.get("verdict", ""))
+    mark = {"PASS": "✓ ", "FAIL": "✕ ", "INCONCLUSIVE": "? "}.get(verdict, "")
+    return (
+        Cell(text=clean(row["id"]), title=clean(row.get("backend", ""))),
+        Cell(text=clean(row.get("precision", ""))),
+        Cell(text=significant(row.get("size_mb"))),
+        Cell(text=significant(row.get("p50_ms"))),
+        Cell(text=significant(row.get("p99_ms"))),
+        Cell(text=times(row.get("speed_over_reference"))),
+        Cell(text=times(row.get("speed_over_fp32"))),
+        Cell(text=percent(row.get("top1"))),
+        Cell(text=number(row.get("nll"), 4)),
+        Cell(text=number(row.get("ece"), 4)),
+        Cell(text=clean(row.get("split", ""))),
+        Cell(text=mark + clean(verdict), tone=TONES.get(verdict, "quiet")),
+    )
+
+
+def _metrics(facts: ReleaseFacts) -> Grid | None:
+    """Without a closing table: the metrics that the verdict itself holds."""
+    sides: list[tuple[str, Mapping[str, object], str]] = []
+    for name, entry in facts.judged.items():
+        metrics = entry.get("metrics", {})
+        if not sides and "reference" in metrics:
+            sides.append((REFERENCE, metrics["reference"], "reference"))
+        if "candidate" in metrics:
+            sides.append((name, metrics["candidate"], str(entry.get("verdict", ""))))
+    if not sides:
+        return None
+    return Grid(
+        head=("variant", "top-1", "NLL", "Brier", "ECE", "mean entropy", "verdict"),
+        rows=tuple(
+            (
+                Cell(text=clean(name)),
+                Cell(text=percent(metrics.get("top1"))),
+                *(Cell(text=number(metrics.get(key), 4)) for key in _PLAIN),
+                Cell(text=clean(verdict), tone=TONES.get(verdict, "quiet")),
+            )
+            for name, metrics, verdict in sides
+        ),
+        numeric=frozenset(range(1, 6)),
+        scope=facts.scope(),
+        marked=frozenset(i for i, side in enumerate(sides) if side[0] in facts.shipped),
+    )
+
+
+_PLAIN = ("nll", "brier", "ece", "mean_entropy")
+
+
+def _reasons(facts: ReleaseFacts) -> Grid | None:
+    compared = facts.data.verdict.get("selection", ())
+    if not compared:
+        return None
+    return Grid(
+        head=("candidate", "chosen", "why"),
+        rows=tuple(
+            (
+                Cell(text=clean(entry["id"])),
+                Cell(
+                    text="yes" if entry.get("chosen") else "no",
+                    tone="" if entry.get("chosen") else "quiet",
+                ),
+                Cell(text=clean(entry.get("reason", ""), 200)),
+            )
+            for entry in compared
+        ),
+        title="Who was chosen, and why",
+        scope=facts.scope(str(compared[0].get("split", "val"))),
+    )

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgetl.report.facts import facts_of
+from edgetl.report.margins import section
+
+
+def test_each_judged_variant_has_a_panel_with_its_shares(whole) -> None:
+    found = section(facts_of(whole))
+    assert found is not None
+    plots = found.blocks[0].plots
+    assert [plot.title for plot in plots] == ["ov-int8: PASS", "ort-fp32: PASS"]
+    gate = next(g for g in whole.verdict["variants"][0]["gates"] if g["name"] == "nll")
+    share = gate["upper"] / gate["limit"]
+    assert f"NLL added {gate['lower'] / gate['limit']:.2f} to {share:.2f}".replace("-", "−") in (
+        plots[0].svg
+    )
+    assert "n = 600" in plots[0].scope
+
+
+def test_a_gate_without_data_is_not_drawn(whole) -> None:
+    found = section(facts_of(whole))
+    assert found is not None
+    # These predictions were judged without a bench.
+    assert "p50 against PyTorch" not in found.blocks[0].plots[0].svg
+
+
+def test_a_harm_far_beyond_the_margin_stays_inside_the_figure(whole) -> None:
+    entry = whole.verdict["variants"][0]
+    gates = [g | {"lower": -50.0, "estimate": 40.0, "upper": 90.0} for g in entry["gates"]]
+    verdict = {**whole.verdict, "variants": [entry | {"gates": gates}]}
+    found = section(facts_of(replace(whole, verdict=verdict)))
+    assert found is not None and "−5000.00 to 9000.00 pt" in found.blocks[0].plots[0].svg
+
+
+def test_nothing_judged_gives_no_section(whole) -> None:
+    assert section(facts_of(replace(whole, verdict={**whole.verdict, "variants": []}))) is None
