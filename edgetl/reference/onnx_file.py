@@ -58,18 +58,14 @@ class OnnxEnding(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxValue:
-    """An input or output: its name, dtype and shape; a free or unknown size is None.
-
-    `shape` itself is None where the file does not say even the number of axes.
-    """
+    """An input or output: its name, dtype and shape; a free or unknown size is None."""
 
     name: str
     dtype: str
-    shape: tuple[int | None, ...] | None
+    shape: tuple[int | None, ...]
 
     def __str__(self) -> str:
-        sizes = "unknown shape" if self.shape is None else shape_text(self.shape)
-        return f"'{self.name}' {self.dtype} {sizes}"
+        return f"'{self.name}' {self.dtype} {shape_text(self.shape)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,10 +271,8 @@ def _value(value: onnx.ValueInfoProto) -> OnnxValue:
             expected="a tensor",
             fix="export the classifier with plain tensors as inputs and outputs",
         )
-    shape = None
-    if tensor.HasField("shape"):
-        sizes = tensor.shape.dim
-        shape = tuple(int(one.dim_value) if one.HasField("dim_value") else None for one in sizes)
+    sizes = tensor.shape.dim
+    shape = tuple(int(one.dim_value) if one.HasField("dim_value") else None for one in sizes)
     return OnnxValue(name=value.name, dtype=_dtype(tensor.elem_type), shape=shape)
 
 
@@ -293,7 +287,7 @@ def _answer(
     outputs: tuple[OnnxValue, ...], makers: Mapping[str, onnx.NodeProto], output: Output | None
 ) -> OnnxValue:
     listed = ", ".join(map(str, outputs)) or "no output"
-    fit = [o for o in outputs if o.dtype == "float32" and (o.shape is None or len(o.shape) == 2)]
+    fit = [one for one in outputs if one.dtype == "float32" and len(one.shape) == 2]
     if not fit:
         raise ModelError(
             f"{SUBJECT}, outputs",

@@ -41,7 +41,6 @@ class InputPart:
     @property
     def batch(self) -> int | None:
         """The file's own batch size, None when it is free."""
-        assert self.target.shape is not None
         return self.target.shape[0]
 
 
@@ -122,13 +121,13 @@ def _layout(target: OnnxValue, part: SingleInput) -> Layout:
     if fitting:
         raise ModelError(
             _where(target),
-            got=f"{_shape(target)}, which fits {' and '.join(fitting)}",
+            got=f"{shape_text(target.shape)}, which fits {' and '.join(fitting)}",
             expected=f"a shape that only one of {wanted} fits",
             fix="export the network with the sizes of its input fixed, except the batch",
         )
     raise ModelError(
         _where(target),
-        got=_shape(target),
+        got=shape_text(target.shape),
         expected=wanted,
         fix="write in [input] the size and channels that the network was exported with",
     )
@@ -142,14 +141,10 @@ def _layouts(part: SingleInput) -> dict[Layout, tuple[int, ...]]:
 
 
 def _fits(target: OnnxValue, sizes: tuple[int, ...]) -> bool:
-    if target.shape is None or len(target.shape) != len(sizes) + 1:
+    if len(target.shape) != len(sizes) + 1:
         return False
     return all(got in (None, want) for got, want in zip(target.shape[1:], sizes, strict=True))
 
 
 def _where(target: OnnxValue) -> str:
     return f"{SUBJECT}, input '{target.name}'"
-
-
-def _shape(target: OnnxValue) -> str:
-    return "an unknown shape" if target.shape is None else shape_text(target.shape)

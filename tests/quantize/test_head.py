@@ -41,6 +41,40 @@ def test_a_product_and_its_bias_are_one_head() -> None:
     assert len(found.constants) == 2
 
 
+def scaled(*nodes: onnx.NodeProto) -> onnx.GraphProto:
+    made = graph(*nodes, node("Mul", ["y", "t"], ["z"]), SOFTMAX)
+    made.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "t"))
+    return made
+
+
+def test_a_temperature_may_be_one_multiplication() -> None:
+    found = find_head(
+        scaled(
+            node("Relu", ["x"], ["r"]),
+            node("MatMul", ["r", "w"], ["m"]),
+            node("Add", ["m", "w"], ["a"]),
+            node("Tanh", ["a"], ["y"]),
+        )
+    )
+    # The last layer and all after it: the logits do not pass through 8 bits.
+    operators = ["MatMul", "Add", "Tanh", "Mul", "Softmax"]
+    assert [item.op_type for item in found.nodes] == operators
+    assert [(item.op_type, index) for item, index in found.constants] == [("Mul", 1)]
+    assert found.output == "z"
+
+
+def test_the_last_layers_of_every_branch_stay_in_float() -> None:
+    network = scaled(
+        node("MatMul", ["x", "w"], ["first"]),
+        node("MatMul", ["first", "w"], ["left"]),
+        node("MatMul", ["x", "w"], ["right"]),
+        node("Add", ["left", "right"], ["y"]),
+    )
+    kept = {item.output[0] for item in find_head(network).nodes}
+    assert kept == {"left", "right", "y", "z", "probabilities"}
+    assert [item.output[0] for item in body_nodes(network)] == ["first"]
+
+
 @pytest.mark.parametrize(
     ("nodes", "got"),
     [
@@ -49,6 +83,8 @@ def test_a_product_and_its_bias_are_one_head() -> None:
         ([node("MatMul", ["x", "x"], ["z"]), SOFTMAX], "a MatMul of two activations"),
         ([node("Add", ["x", "x"], ["z"]), SOFTMAX], "a softmax over no node"),
         ([node("Softmax", ["x"], ["other"])], "no node"),
+        ([node("Mul", ["x", "x"], ["z"]), SOFTMAX], "of two activations"),
+        ([node("Mul", ["x", "w"], ["z"]), SOFTMAX], "of two activations"),
     ],
 )
 def test_what_is_no_softmax_head_is_refused(nodes: list[onnx.NodeProto], got: str) -> None:

@@ -73,6 +73,51 @@ def test_a_temperature_must_be_positive_and_finite(model: bytes, temperature: fl
         scale_head(model, temperature)
 
 
+@pytest.fixture(params=["fp32", "int8"])
+def scaled_model(request) -> bytes:
+    """Two layers and a squashing after them: the temperature is one multiplication."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(6, 8)), "v": rng.normal(size=(8, 3)), "t": np.array(4.0)}
+    nodes = [
+        helper.make_node("MatMul", ["features", "w"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "v"], ["m"]),
+        helper.make_node("Tanh", ["m"], ["s"]),
+        helper.make_node("Mul", ["s", "t"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["probabilities"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("features", 1, ["b", 6])],
+        [helper.make_tensor_value_info("probabilities", 1, ["b", 3])],
+        [numpy_helper.from_array(a.astype(np.float32), n) for n, a in weights.items()],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    model = helper.make_model(graph, ir_version=10, opset_imports=opset).SerializeToString()
+    return model if request.param == "fp32" else int8_from_fp32(model, {"features": X})
+
+
+def test_a_temperature_that_is_one_multiplication_is_divided(scaled_model: bytes) -> None:
+    before = run(with_logits(scaled_model))["logits"].astype(np.float64)
+    after = run(with_logits(scale_head(scaled_model, 2.5)))
+    np.testing.assert_allclose(after["logits"], before / 2.5, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(after["probabilities"], softmax(before / 2.5), atol=1e-6)
+
+
+@pytest.mark.parametrize("scaled_model", ["int8"], indirect=True)
+def test_int8_leaves_the_last_layer_and_what_follows_in_float(scaled_model: bytes) -> None:
+    nodes = onnx.load_from_string(scaled_model).graph.node
+    by_output = {name: item for item in nodes for name in item.output}
+    quantized = {name for item in nodes if item.op_type == "QuantizeLinear" for name in item.input}
+    assert "features" in quantized
+    assert not quantized & {"m", "s", "z"}
+    # The first layer is quantized, and the last one's weights are not.
+    assert by_output["m"].input[1] == "v"
+    layers = [item for item in nodes if item.op_type == "MatMul"]
+    assert by_output[layers[0].input[1]].op_type == "DequantizeLinear"
+
+
 def test_weights_that_another_layer_shares_are_copied() -> None:
     rng = np.random.default_rng(0)
     weights = numpy_helper.from_array(rng.normal(size=(6, 6)).astype(np.float32), "w")
