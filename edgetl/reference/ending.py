@@ -50,6 +50,9 @@ class Answer:
 RAW = Answer(ending=Ending.LOGITS, at_layer=False, folds=False)
 """A network whose output is raw logits, and of which no more is known."""
 
+PLAIN = Answer(ending=Ending.LOGITS, at_layer=True, folds=True)
+"""A network that is a body and then a linear layer, as torchvision's are."""
+
 
 def find_answer(network: nn.Module, *, input: ClassifierInput, head: Head) -> Answer:
     """How a network answers, found by running it on two random samples in eval mode.

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from edgetl.errors import ConfigError, EdgetlError, ModelError
+from edgetl.errors import CheckpointError, ConfigError, EdgetlError, ModelError
 from edgetl.extras import extra
 from edgetl.reference.architectures import TIMM
 from edgetl.reference.user_code import load_object, told
@@ -32,53 +32,79 @@ def torchvision_network(architecture: str, classes: int, input: ImageInput) -> n
     return cast(nn.Module, network)
 
 
-def timm_network(
-    architecture: str, classes: int, input: ImageInput, *, pretrained: bool = False
-) -> nn.Module:
+def timm_network(architecture: str, classes: int, input: ImageInput) -> nn.Module:
     """A timm network for the input's channels, and for its size where the network needs that.
 
     Args:
         architecture: ``timm:NAME``.
         classes: How many outputs.
         input: The image.
-        pretrained: With timm's own weights, downloaded by timm; the head is new when theirs has
-            another number of classes.
 
     Raises:
-        ConfigError: For a name that timm does not know, or an input that the network does not
-            take.
+        ConfigError: For a name that timm does not know, or an input that the network cannot be
+            built for.
     """
     with extra("train"):
         import timm
     name = architecture.removeprefix(TIMM)
     if not timm.is_model(name):
-        known = timm.list_models()
-        near = difflib.get_close_matches(name.partition(".")[0], known, n=3)
+        near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
         raise ConfigError(
             "architecture",
             got=f"'{architecture}', which timm {timm.__version__} does not know",
             expected="a name of timm.list_models()",
             fix=f"did you mean {' or '.join(near)}?" if near else "look the name up there",
         )
-    config = timm.get_pretrained_cfg(name)
-    sized = config is not None and config.fixed_input_size
-    size = {"img_size": (input.height, input.width)} if sized else {}
     try:
-        network = timm.create_model(
-            name,
-            pretrained=pretrained,
-            num_classes=classes,
-            in_chans=input.channel_count,
-            **size,
-        )
-    except (AssertionError, RuntimeError, ValueError, TypeError) as error:
+        network = timm.create_model(name, **_timm_options(name, classes, input))
+    # Among them AssertionError: what a builder says about a size differs from network to network.
+    except Exception as error:
+        words = (str(error).strip() or "no message").split("\n")[0][:300]
         raise ConfigError(
             f"architecture '{architecture}'",
-            got=f"{type(error).__name__}: {str(error).strip().split(chr(10))[0][:300]}",
+            got=f"{type(error).__name__}: {words}",
             expected=f"a network for {input.channel_count} x {input.height} x {input.width}",
             fix="choose an input size that the network can be built for",
         ) from error
     return cast(nn.Module, network)
+
+
+def timm_pretrained(architecture: str, classes: int, input: ImageInput) -> tuple[nn.Module, bool]:
+    """The network of `timm_network` with the weights that timm downloads for it.
+
+    Returns:
+        The network, and whether its head is the published one too: it has as many classes.
+
+    Raises:
+        CheckpointError: When there are none, or they cannot be downloaded.
+    """
+    with extra("train"):
+        import timm
+    name = architecture.removeprefix(TIMM)
+    try:
+        network = timm.create_model(name, pretrained=True, **_timm_options(name, classes, input))
+    # The download's client raises errors of many kinds.
+    except Exception as error:
+        words = (str(error).strip() or "no message").split("\n")[0][:300]
+        raise CheckpointError(
+            f"weights of {architecture}",
+            got=f"{type(error).__name__}: {words}",
+            expected="published weights, which timm downloads",
+            fix="check the network; 'none' and a .safetensors file need no download",
+        ) from error
+    return cast(nn.Module, network), timm.get_pretrained_cfg(name).num_classes == classes
+
+
+def _timm_options(name: str, classes: int, input: ImageInput) -> dict[str, Any]:
+    with extra("train"):
+        import timm
+    config = timm.get_pretrained_cfg(name)
+    sized = config is not None and config.fixed_input_size
+    return {
+        "num_classes": classes,
+        "in_chans": input.channel_count,
+        **({"img_size": (input.height, input.width)} if sized else {}),
+    }
 
 
 def user_network(architecture: str, classes: int, code: Path) -> nn.Module:

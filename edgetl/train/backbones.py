@@ -1,4 +1,4 @@
-"""Weights to start from: torchvision's ImageNet weights, a safetensors file, or none."""
+"""Weights to start from: published ones, a safetensors file, the network's own, or none."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from torch import Tensor, nn
 from edgetl.errors import CheckpointError, ConfigError
 from edgetl.extras import extra
 from edgetl.files import sha256_bytes
-from edgetl.reference.network import head_layer
+from edgetl.reference.architectures import TIMM
+from edgetl.reference.ending import OUTPUT
+from edgetl.reference.factories import timm_pretrained
 from edgetl.reference.tensors import check_finite, check_fit, parse_tensors
+from edgetl.reference.user_code import USER_CODE
+from edgetl.spec import ClassifierInput, Head, ImageInput
 
 _POSITIONS = "encoder.pos_embedding"
 
@@ -26,19 +30,26 @@ class WeightsReport:
 
     Attributes:
         source: Where the weights came from.
-        sha256: Of the local file; None for the other sources.
+        sha256: Of the local file, or of the tensors that a factory or timm gave; None otherwise.
         loaded: How many of the network's tensors were taken over.
         fresh: The names of those that keep their random start: the head, when its number of
             classes is another, or everything for ``"none"``.
     """
 
-    source: Literal["none", "imagenet", "file"]
+    source: Literal["none", "imagenet", "pretrained", "factory", "file"]
     sha256: str | None
     loaded: int
     fresh: tuple[str, ...]
 
 
-def load_weights(network: nn.Module, weights: str, architecture: str) -> WeightsReport:
+def load_weights(
+    network: nn.Module,
+    weights: str,
+    architecture: str,
+    *,
+    head: Head,
+    input: ClassifierInput,
+) -> WeightsReport:
     """Put starting weights into a network, in place. Nothing is loaded unless everything fits.
 
     The body must fit tensor by tensor. The head is taken over when its shape agrees and keeps
@@ -47,45 +58,90 @@ def load_weights(network: nn.Module, weights: str, architecture: str) -> Weights
     Args:
         network: Of `architecture`.
         weights: ``"none"``; ``"imagenet"``, which downloads torchvision's default weights once,
-            into torch's own cache, and checks their hash; or the path of a ``.safetensors`` file.
-        architecture: A name of `edgetl.reference.architectures.ARCHITECTURES`.
+            into torch's own cache, and checks their hash; ``"pretrained"``, which lets timm
+            download its own; ``"factory"``, what the network of a user's factory came with; or
+            the path of a ``.safetensors`` file.
+        architecture: As `edgetl.reference.network.build_network` takes it.
+        head: The head layer's name, or ``"output"`` (then every tensor must fit), and the classes.
+        input: What the classifier takes.
 
     Returns:
         What was loaded, and what was not.
 
     Raises:
         CheckpointError: When the weights cannot be read or downloaded, do not fit, or hold NaN.
-        ConfigError: When there are no ImageNet weights for the architecture.
+        ConfigError: When there are no such weights for the architecture.
 
     Example:
         >>> from edgetl.reference.network import Mlp
-        >>> load_weights(Mlp(features=4, classes=2), "none", "mlp").loaded
+        >>> from edgetl.spec import TensorInput
+        >>> load_weights(Mlp(features=4, classes=2), "none", "mlp",
+        ...              head=Head(layer="head", classes=("a", "b")),
+        ...              input=TensorInput(shape=(4,))).loaded
         0
     """
+    check_source(weights, architecture)
+    state = network.state_dict()
     if weights == "none":
-        return WeightsReport(
-            source="none", sha256=None, loaded=0, fresh=tuple(network.state_dict())
-        )
+        return WeightsReport(source="none", sha256=None, loaded=0, fresh=tuple(state))
+    if weights == "factory":
+        check_finite(state, f"the weights of {architecture}")
+        return WeightsReport(source="factory", sha256=_digest(state), loaded=len(state), fresh=())
+    if weights == "pretrained":
+        tensors = _from_timm(architecture, input, head)
+        fresh = _take(network, tensors, weights, head.layer)
+        return _report("pretrained", _digest(tensors), state, fresh)
     if weights == "imagenet":
-        tensors, digest = _imagenet(architecture), None
-    else:
-        tensors, digest = _from_file(Path(weights))
-    fresh = _take(network, tensors, weights, architecture)
-    return WeightsReport(
-        source="imagenet" if weights == "imagenet" else "file",
-        sha256=digest,
-        loaded=len(network.state_dict()) - len(fresh),
-        fresh=fresh,
+        fresh = _take(network, _imagenet(architecture), weights, head.layer)
+        return _report("imagenet", None, state, fresh)
+    tensors, digest = _from_file(Path(weights))
+    return _report("file", digest, state, _take(network, tensors, weights, head.layer))
+
+
+def check_source(weights: str, architecture: str) -> None:
+    """Refuse weights that the architecture does not have. Nothing is read or downloaded.
+
+    Raises:
+        ConfigError: Naming what it has.
+
+    Example:
+        >>> check_source("imagenet", "resnet18")
+    """
+    kind = architecture.partition(":")[0] + ":" if ":" in architecture else ""
+    owner = {"imagenet": "", "pretrained": TIMM, "factory": USER_CODE}.get(weights)
+    if owner is None or (kind == owner and not (architecture == "mlp" and owner == "")):
+        return
+    named = {"": "'imagenet', ", TIMM: "'pretrained', ", USER_CODE: "'factory', "}[kind]
+    raise ConfigError(
+        "weights",
+        got=f"'{weights}' for the architecture '{architecture}'",
+        expected=("" if architecture == "mlp" else named) + "'none' or a .safetensors file",
+        fix="choose one of these, or another architecture",
     )
 
 
+def _report(
+    source: Literal["imagenet", "pretrained", "file"],
+    digest: str | None,
+    state: Mapping[str, Tensor],
+    fresh: tuple[str, ...],
+) -> WeightsReport:
+    loaded = len(state) - len(fresh)
+    return WeightsReport(source=source, sha256=digest, loaded=loaded, fresh=fresh)
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    with extra("train"):
+        from safetensors.torch import save
+    return sha256_bytes(save({name: value.detach().clone() for name, value in state.items()}))
+
+
 def _take(
-    network: nn.Module, tensors: Mapping[str, Tensor], weights: str, architecture: str
+    network: nn.Module, tensors: Mapping[str, Tensor], weights: str, layer: str
 ) -> tuple[str, ...]:
-    head = head_layer(network, architecture)
     state = network.state_dict()
     merged = _fit_positions(dict(tensors), state)
-    names = (f"{head}.weight", f"{head}.bias")
+    names = tuple(name for name in state if name.rpartition(".")[0] == layer and layer != OUTPUT)
     known = all(name in merged and merged[name].shape == state[name].shape for name in names)
     fresh = () if known else names
     for name in fresh:
@@ -110,13 +166,6 @@ def _from_file(path: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _imagenet(architecture: str) -> dict[str, Tensor]:
-    if architecture == "mlp":
-        raise ConfigError(
-            "weights",
-            got="'imagenet' for the architecture 'mlp'",
-            expected="'none' or a .safetensors file",
-            fix="train the mlp from scratch, or choose an image network",
-        )
     with extra("train"):
         from torchvision.models import get_model_weights
     chosen = get_model_weights(architecture).DEFAULT
@@ -132,6 +181,18 @@ def _imagenet(architecture: str) -> dict[str, Tensor]:
             f"{Path(torch.hub.get_dir()) / 'checkpoints'}",
         ) from error
     return dict(cast("Mapping[str, Tensor]", state))
+
+
+def _from_timm(architecture: str, input: ClassifierInput, head: Head) -> dict[str, Tensor]:
+    """timm's own weights, fitted by timm to the input's channels and size; a new head is not."""
+    assert isinstance(input, ImageInput)
+    donor, whole = timm_pretrained(architecture, len(head.classes), input)
+    state = donor.state_dict()
+    return {
+        name: value
+        for name, value in state.items()
+        if whole or name.rpartition(".")[0] != head.layer
+    }
 
 
 def _fit_positions(tensors: dict[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,12 +19,16 @@ class FinetuneConfig:
     """The whole of a fine-tuning run but its data. Made only when every value can be used.
 
     Attributes:
-        architecture: A name of `edgetl.reference.architectures.ARCHITECTURES`.
-        weights: ``"imagenet"`` (torchvision's download), ``"none"``, or the path of a
+        architecture: A name of `edgetl.reference.architectures.ARCHITECTURES`, ``timm:NAME`` or
+            ``python:MODULE:FACTORY``.
+        weights: ``"imagenet"`` (torchvision's download), ``"pretrained"`` (timm's), ``"none"``,
+            ``"factory"`` (what a ``python:`` factory gives its network), or the path of a
             ``.safetensors`` file.
         recipe: ``"linear-probe"`` trains the head on a frozen backbone; ``"two-stage"`` does so
             for `head_epochs`, then trains all parameters in a new optimiser at a lower rate;
             ``"full"`` trains all parameters from the start.
+        head: The last linear layer's dotted name; None finds it. ``"output"`` names none, which
+            only ``"full"`` can train.
         device: ``"auto"`` takes CUDA when there is one and the CPU otherwise; ``"cpu"`` and
             ``"cuda"`` are used or refused, never replaced.
         epochs: Of the last (or only) phase, at most.
@@ -54,6 +58,7 @@ class FinetuneConfig:
     architecture: str
     weights: str
     recipe: Recipe
+    head: str | None = None
     device: TrainDevice = "auto"
     epochs: int = 10
     head_epochs: int = 3

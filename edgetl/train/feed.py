@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgetl.data.preprocess import to_batch
+from edgetl.data.preprocess import to_inputs
 from edgetl.data.store import SplitPart
-from edgetl.reference.network import Preprocess
+from edgetl.reference.ending import OUTPUT, PLAIN, Answer, Ending, raw_logits
+from edgetl.reference.preprocess import Preprocess
 from edgetl.spec import SingleInput
 from edgetl.train.augment import augment_images
 from edgetl.train.config import Augment
@@ -34,7 +35,7 @@ class Batches:
     def of(part: SplitPart, input: SingleInput) -> Batches:
         """A split's images in the size and dtype of the classifier's input."""
         return Batches(
-            torch.from_numpy(to_batch(part.images, input)),
+            torch.from_numpy(to_inputs(part.images, input)[input.tensor.name]),
             torch.from_numpy(np.asarray(part.labels, np.int64)),
         )
 
@@ -48,11 +49,18 @@ class Parts:
     layer: str
     preprocess: Preprocess
     augment: Augment
+    answer: Answer = PLAIN
 
     @property
     def head(self) -> nn.Module:
-        """The last linear layer."""
-        return self.network.get_submodule(self.layer)
+        """The last linear layer; an empty module when none is named."""
+        return nn.Identity() if self.layer == OUTPUT else self.network.get_submodule(self.layer)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the network is its body and then its head, so that the body can run alone."""
+        plain = self.answer.folds and self.answer.ending is Ending.LOGITS
+        return plain and self.layer != ""
 
     @property
     def device(self) -> torch.device:
@@ -86,7 +94,7 @@ class ImageFeed:
 
     def trained(self) -> nn.Module:
         """Preprocessing and the network."""
-        return _Whole(self._parts.preprocess, self._parts.network)
+        return _Whole(self._parts)
 
     def take(self, indices: Tensor, generator: np.random.Generator) -> Tensor:
         """Images as the graph takes them."""
@@ -95,10 +103,8 @@ class ImageFeed:
 
     def validate(self) -> NDArray[np.float32]:
         """Leaves the network in eval mode."""
-        network, preprocess = self._parts.network.eval(), self._parts.preprocess
-        answer = in_batches(
-            lambda part: network(preprocess(part)), self._val.inputs, self._parts.device
-        )
+        self._parts.network.eval()
+        answer = in_batches(_Whole(self._parts), self._val.inputs, self._parts.device)
         return cast("NDArray[np.float32]", answer.numpy())
 
 
@@ -142,13 +148,14 @@ class FeatureFeed:
 class _Whole(nn.Module):
     """Apart from the network, so that autocast wraps this and validation stays outside of it."""
 
-    def __init__(self, preprocess: nn.Module, network: nn.Module) -> None:
+    def __init__(self, parts: Parts) -> None:
         super().__init__()
-        self.preprocess = preprocess
-        self.network = network
+        self.preprocess = parts.preprocess
+        self.network = parts.network
+        self.layer, self.answer = parts.layer, parts.answer
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.network(self.preprocess(x)))
+        return raw_logits(self.network, self.layer, self.answer, [self.preprocess(x)])
 
 
 class _HeadAlone(nn.Module):

@@ -6,11 +6,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from edgetl.data.store import SplitPart
 from edgetl.files import write_json
+from edgetl.reference.architectures import HEADS
 from edgetl.reference.checkpoint import ClassifierDescription, save_classifier
-from edgetl.reference.network import Preprocess, build_network, head_layer
+from edgetl.reference.ending import find_answer
+from edgetl.reference.heads import find_head_layer, head_layer
+from edgetl.reference.network import build_network
+from edgetl.reference.preprocess import Preprocess
+from edgetl.reference.user_code import USER_CODE
 from edgetl.spec import ClassifierInput, Head, ImageInput
 from edgetl.train.backbones import WeightsReport, load_weights
 from edgetl.train.config import FinetuneConfig
@@ -18,6 +24,7 @@ from edgetl.train.feed import Batches, Parts
 from edgetl.train.progress import Progress, TrainProgress
 from edgetl.train.run import Run
 from edgetl.train.session import (
+    check_recipe,
     check_request,
     check_trainable,
     described_config,
@@ -66,6 +73,7 @@ def finetune(
     classes: tuple[str, ...],
     out: Path,
     progress: Progress | None = None,
+    code: Path | None = None,
 ) -> FinetuneResult:
     """Train a classifier and keep its best epoch on val.
 
@@ -82,6 +90,7 @@ def finetune(
         classes: The labels, in the order of the outputs.
         out: The result's folder.
         progress: Told in the first process, after every step and every stored epoch.
+        code: The folder that a ``python:`` architecture's module is imported from.
 
     Returns:
         The folder, the best epoch, the history, and what was loaded at the start.
@@ -91,6 +100,7 @@ def finetune(
         DataError: For splits that are too small or whose labels are no classes.
         CheckpointError: For weights that do not fit, a damaged checkpoint, or a loss that is not
             finite.
+        ModelError: When the user's code fails, or its network's head cannot be found.
         UnavailableError: When the config's device is not here.
         MissingExtraError: When accelerate, torchvision or safetensors is not installed.
 
@@ -110,21 +120,32 @@ def finetune(
     single = check_trainable(input)
     with reproducible(config):
         accelerator = make_accelerator(config)
-        network = build_network(config.architecture, len(classes), input)
-        layer = head_layer(network, config.architecture)
-        report = load_weights(network, config.weights, config.architecture)
+        network = build_network(config.architecture, len(classes), input, code=code)
+        head = Head(layer=_head_of(network, config, input, classes), classes=classes)
+        check_recipe(config, head.layer)
+        report = load_weights(
+            network,
+            config.weights,
+            config.architecture,
+            head=head,
+            input=input,
+        )
+        answer = find_answer(network, input=input, head=head)
         network.to(accelerator.device)
-        if isinstance(input, ImageInput):
-            # The layout in which convolutions are faster, on CPU and CUDA alike.
+        # The layout in which convolutions are faster, on CPU and CUDA alike; a user's own network
+        # may call `view`, which takes no other layout than the plain one.
+        reordered = isinstance(input, ImageInput) and not config.architecture.startswith(USER_CODE)
+        if reordered:
             network.to(memory_format=torch.channels_last)
         run = Run(
             config=config,
             parts=Parts(
                 accelerator=accelerator,
                 network=network,
-                layer=layer,
-                preprocess=Preprocess(single).to(accelerator.device),
+                layer=head.layer,
+                preprocess=Preprocess(single, contiguous=not reordered).to(accelerator.device),
                 augment=config.augment,
+                answer=answer,
             ),
             train=Batches.of(train, single),
             val=Batches.of(val, single),
@@ -138,6 +159,7 @@ def finetune(
                 classes,
                 device=accelerator.device.type,
                 processes=accelerator.num_processes,
+                code=code,
             ),
             progress=progress,
         )
@@ -155,12 +177,21 @@ def finetune(
     )
     if accelerator.is_main_process:
         description = ClassifierDescription(
-            architecture=config.architecture, input=input, head=Head(layer=layer, classes=classes)
+            architecture=config.architecture, input=input, head=head
         )
-        save_classifier(out, network, description)
+        save_classifier(out, network, description, code=code)
         write_json(out / HISTORY_FILE, _history(config, result, len(train), len(val)))
     accelerator.wait_for_everyone()
     return result
+
+
+def _head_of(
+    network: nn.Module, config: FinetuneConfig, input: ClassifierInput, classes: tuple[str, ...]
+) -> str:
+    """The head that the config names, that the architecture is known to have, or that is found."""
+    known = config.architecture in HEADS
+    named = head_layer(network, config.architecture) if known else None
+    return find_head_layer(network, input, classes, config.head or named)
 
 
 def _history(

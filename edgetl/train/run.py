@@ -89,7 +89,8 @@ class Run:
         plain = build_optimizer(
             trainable, learning_rate=phase.learning_rate, weight_decay=self.config.weight_decay
         )
-        kind = FeatureFeed if phase.name == "head" else ImageFeed
+        alone = phase.name == "head" and self.parts.has_features
+        kind = FeatureFeed if alone else ImageFeed
         feed: Feed = kind(self.parts, self.train, self.val)
         model, optimizer = self.parts.accelerator.prepare(feed.trained(), plain)
         if self._done(phase):

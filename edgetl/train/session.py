@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,7 +16,9 @@ import torch
 from edgetl.data.store import SplitPart
 from edgetl.errors import ConfigError, DataError, UnavailableError
 from edgetl.extras import extra
-from edgetl.files import canonical_json, sha256_bytes
+from edgetl.files import canonical_json, sha256_bytes, sha256_file
+from edgetl.reference.ending import OUTPUT
+from edgetl.reference.user_code import USER_CODE, source_files_of
 from edgetl.spec import (
     ClassifierInput,
     SeveralInputs,
@@ -23,7 +26,7 @@ from edgetl.spec import (
     TensorInput,
     input_to_json,
 )
-from edgetl.train.backbones import WeightsReport
+from edgetl.train.backbones import WeightsReport, check_source
 from edgetl.train.config import FinetuneConfig, TrainDevice
 
 if TYPE_CHECKING:
@@ -115,7 +118,7 @@ def check_request(
 
     Raises:
         DataError: For a split with too few images, or labels that are no classes.
-        ConfigError: For augmentation of a tensor input.
+        ConfigError: For augmentation of a tensor input, or weights that the architecture has not.
     """
     for name, part, least in (("train", train, 2), ("val", val, 1)):
         if len(part.labels) < least:
@@ -133,6 +136,7 @@ def check_request(
                 expected=f"0 to {len(classes) - 1}, for {len(classes)} classes",
                 fix="name every class, in the order of the labels",
             )
+    check_source(config.weights, config.architecture)
     if isinstance(input, TensorInput) and config.augment != "none":
         raise ConfigError(
             "augment",
@@ -158,6 +162,21 @@ def check_trainable(input: ClassifierInput) -> SingleInput:
     return input
 
 
+def check_recipe(config: FinetuneConfig, layer: str) -> None:
+    """Refuse a recipe that trains a head where none is named.
+
+    Raises:
+        ConfigError: For a linear probe, or two stages, of ``head = "output"``.
+    """
+    if layer == OUTPUT and config.recipe != "full":
+        raise ConfigError(
+            "recipe",
+            got=f"'{config.recipe}' with head = '{OUTPUT}', which names no layer",
+            expected="'full'",
+            fix="write head = the name of the last linear layer, or recipe = 'full'",
+        )
+
+
 def run_digest(
     config: FinetuneConfig,
     report: WeightsReport,
@@ -168,6 +187,7 @@ def run_digest(
     *,
     device: str,
     processes: int,
+    code: Path | None = None,
 ) -> str:
     """SHA-256 of everything that a run's result depends on, so that no other run is resumed."""
     return sha256_bytes(
@@ -182,16 +202,28 @@ def run_digest(
                 "device": device,
                 "processes": processes,
                 "torch": str(torch.__version__),
+                **_code_digests(config.architecture, code),
             }
         )
     )
 
 
+def _code_digests(architecture: str, code: Path | None) -> dict[str, dict[str, str]]:
+    """The user's files that the network is made by, so that a run goes on with the same code."""
+    if code is None or not architecture.startswith(USER_CODE):
+        return {}
+    files = source_files_of(architecture, code)
+    return {"code": {str(file.relative_to(code)): sha256_file(file) for file in files}}
+
+
 def described_config(config: FinetuneConfig) -> dict[str, Any]:
     """The config as plain data, without the path of a weights file: its hash says what it is."""
     values = asdict(config)
-    if values["weights"] not in ("none", "imagenet"):
+    if values["weights"] not in ("none", "imagenet", "pretrained", "factory"):
         values["weights"] = "file"
+    # Said only where it was: the digests of other runs stay what they were.
+    if values["head"] is None:
+        del values["head"]
     return values
 
 

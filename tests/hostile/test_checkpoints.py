@@ -21,6 +21,12 @@ from edgetl.reference.network import Mlp
 from edgetl.spec import Head, TensorInput
 from edgetl.train.backbones import load_weights
 
+HEAD = Head(layer="head", classes=("a", "b", "c"))
+
+
+def loaded_weights(network: torch.nn.Module, weights: str) -> None:
+    load_weights(network, weights, "mlp", head=HEAD, input=TensorInput(shape=(4,)))
+
 
 class Canary:
     """Unpickling it makes a file."""
@@ -90,7 +96,7 @@ def test_files_that_can_run_code_are_never_opened(
         _refused(folder, what)
     else:
         with pytest.raises(CheckpointError, match=what):
-            load_weights(Mlp(features=4, classes=3), str(path), "mlp")
+            loaded_weights(Mlp(features=4, classes=3), str(path))
     assert not fired.exists()
 
 
@@ -228,7 +234,7 @@ def test_the_loader_of_starting_weights_meets_the_same(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file({"x": torch.ones(1)}, path)
     with pytest.raises(CheckpointError, match="missing"):
-        load_weights(Mlp(features=4, classes=3), str(path), "mlp")
+        loaded_weights(Mlp(features=4, classes=3), str(path))
     path.write_bytes(b"")
     with pytest.raises(CheckpointError, match="an empty file"):
-        load_weights(Mlp(features=4, classes=3), str(path), "mlp")
+        loaded_weights(Mlp(features=4, classes=3), str(path))

@@ -11,9 +11,19 @@ import torchvision.models._api
 from safetensors.torch import save_file
 
 from edgetl.errors import CheckpointError, ConfigError
-from edgetl.reference.network import Mlp, build_network
-from edgetl.spec import ImageInput
-from edgetl.train.backbones import _fit_positions, load_weights
+from edgetl.reference.network import Mlp, build_network, head_layer
+from edgetl.spec import ClassifierInput, Head, ImageInput, TensorInput
+from edgetl.train.backbones import WeightsReport, _fit_positions, load_weights
+
+
+def loaded_weights(network: torch.nn.Module, weights: str, architecture: str) -> WeightsReport:
+    input: ClassifierInput = TensorInput(shape=(4,))
+    if architecture != "mlp":
+        input = ImageInput(height=32, width=32)
+    layer = head_layer(network, architecture)
+    outputs = network.get_parameter(f"{layer}.bias").numel()
+    head = Head(layer=layer, classes=tuple(str(index) for index in range(outputs)))
+    return load_weights(network, weights, architecture, head=head, input=input)
 
 
 def _mlp(classes: int, seed: int) -> Mlp:
@@ -29,7 +39,7 @@ def test_a_file_of_other_classes_gives_the_body_and_a_fresh_head(tmp_path: Path)
     donor, network = _mlp(26, 1), _mlp(10, 2)
     before = _state(network)
     save_file(donor.state_dict(), tmp_path / "w.safetensors")
-    report = load_weights(network, str(tmp_path / "w.safetensors"), "mlp")
+    report = loaded_weights(network, str(tmp_path / "w.safetensors"), "mlp")
     assert report.source == "file" and report.loaded == 4 and len(report.sha256 or "") == 64
     assert report.fresh == ("head.weight", "head.bias")
     for name, value in network.state_dict().items():
@@ -41,7 +51,7 @@ def test_a_file_of_other_classes_gives_the_body_and_a_fresh_head(tmp_path: Path)
 def test_a_head_of_the_same_shape_is_taken_over(tmp_path: Path) -> None:
     donor, network = _mlp(10, 1), _mlp(10, 2)
     save_file(donor.state_dict(), tmp_path / "w.safetensors")
-    report = load_weights(network, str(tmp_path / "w.safetensors"), "mlp")
+    report = loaded_weights(network, str(tmp_path / "w.safetensors"), "mlp")
     assert report.fresh == () and report.loaded == 6
     assert torch.equal(network.head.weight, donor.head.weight)
 
@@ -50,7 +60,7 @@ def test_a_body_alone_is_enough(tmp_path: Path) -> None:
     donor, network = _mlp(10, 1), _mlp(10, 2)
     body = {name: value for name, value in donor.state_dict().items() if "head" not in name}
     save_file(body, tmp_path / "w.safetensors")
-    report = load_weights(network, str(tmp_path / "w.safetensors"), "mlp")
+    report = loaded_weights(network, str(tmp_path / "w.safetensors"), "mlp")
     assert report.fresh == ("head.weight", "head.bias")
 
 
@@ -72,19 +82,19 @@ def test_weights_that_do_not_fit_change_nothing(tmp_path: Path, fault: str) -> N
     network = _mlp(10, 2)
     before = _state(network)
     with pytest.raises(CheckpointError, match=r"body\.9" if fault == "extra" else r"body\.1"):
-        load_weights(network, str(tmp_path / "w.safetensors"), "mlp")
+        loaded_weights(network, str(tmp_path / "w.safetensors"), "mlp")
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
 def test_none_loads_nothing_and_a_missing_file_is_said(tmp_path: Path) -> None:
     network = _mlp(10, 2)
-    assert load_weights(network, "none", "mlp").fresh == tuple(network.state_dict())
+    assert loaded_weights(network, "none", "mlp").fresh == tuple(network.state_dict())
     with pytest.raises(CheckpointError, match="no such file"):
-        load_weights(network, str(tmp_path / "imagnet"), "mlp")
+        loaded_weights(network, str(tmp_path / "imagnet"), "mlp")
     with pytest.raises(CheckpointError, match="not a regular file"):
-        load_weights(network, str(tmp_path), "mlp")
+        loaded_weights(network, str(tmp_path), "mlp")
     with pytest.raises(ConfigError):
-        load_weights(network, "imagenet", "mlp")
+        loaded_weights(network, "imagenet", "mlp")
 
 
 def test_imagenet_is_torchvisions_download_without_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +109,7 @@ def test_imagenet_is_torchvisions_download_without_code(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", download)
     network = build_network("mobilenet_v3_small", 10, spec)
-    report = load_weights(network, "imagenet", "mobilenet_v3_small")
+    report = loaded_weights(network, "imagenet", "mobilenet_v3_small")
     assert seen["weights_only"] is True and seen["check_hash"] is True
     assert seen["url"].startswith("https://download.pytorch.org/models/mobilenet_v3_small")
     assert report.fresh == ("classifier.3.weight", "classifier.3.bias")
@@ -116,7 +126,7 @@ def test_a_failed_download_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.device("meta"):
         network = build_network("resnet18", 10, ImageInput(height=32, width=32))
     with pytest.raises(CheckpointError, match="no route to host"):
-        load_weights(network, "imagenet", "resnet18")
+        loaded_weights(network, "imagenet", "resnet18")
 
 
 def test_a_vits_positions_are_interpolated_to_the_input() -> None:
