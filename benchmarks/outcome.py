@@ -12,6 +12,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from edgetl.bench.compare import Ratio
 from edgetl.bench.machine import Activity, activity, disturbances, machine_facts
@@ -38,11 +39,12 @@ def note(text: str) -> None:
 
 def show(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table, at most 100 columns wide; the first column is text, the others numbers."""
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    # As Text: a string would be read as markup, and [0.95, 1.05] taken for a style.
+    table = Table(title=Text(title, "bold"), box=SIMPLE_HEAD, title_justify="left")
     for position, name in enumerate(head):
-        table.add_column(name, justify="right" if position else "left")
+        table.add_column(Text(name), justify="right" if position else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*(Text(str(value)) for value in row))
     terminal = sys.stdout.isatty()
     Console(width=None if terminal else WIDTH, highlight=False).print(table)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edgetl.backends import registry
 from edgetl.backends.base import Backend
+from edgetl.bundle import BundleContent, ManifestVariant, write_bundle
 from edgetl.data.preprocess import to_inputs
 from edgetl.data.sources import open_dataset
 from edgetl.pipeline.candidates import CANDIDATES
@@ -92,6 +93,19 @@ def make_network(
         return pool.submit(_make, folder, architecture, size, source, tuple(candidates)).result()
 
 
+def pack(made: MadeNetwork, candidates: Sequence[str], folder: Path) -> Path:
+    """A bundle of the candidates that no gate has seen: its variants are asked for by name."""
+    content = BundleContent(
+        name="random",
+        version="1",
+        classes=made.classes,
+        input=made.input,
+        variants=tuple(ManifestVariant(variant=made.variant(name)) for name in candidates),
+        models={file: path for name in candidates for file, path in made.files(name).items()},
+    )
+    return write_bundle(folder, content)
+
+
 def _make(
     folder: Path, architecture: str, size: int, source: str, candidates: tuple[str, ...]
 ) -> MadeNetwork:
@@ -142,8 +156,9 @@ def _settle(reference: object, inputs: dict[str, Array]) -> None:
             module.momentum = None
     reference.train()
     with torch.no_grad():
-        for rows in torch.arange(_SETTLING_IMAGES).split(64):
-            reference(*(torch.from_numpy(batch[rows.numpy()]) for batch in inputs.values()))
+        for start in range(0, _SETTLING_IMAGES, 64):
+            rows = slice(start, start + 64)
+            reference(*(torch.from_numpy(batch[rows]) for batch in inputs.values()))
     reference.eval()
 
 
