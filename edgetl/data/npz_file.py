@@ -76,8 +76,10 @@ def _labels(path: Path, labels: Array) -> NDArray[np.int64]:
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         got = f"labels {labels.dtype} {labels.shape}"
         raise _bad(path, got, "integers [n], from 0, one a sample")
-    if len(labels) and int(labels.max()) >= 1 << 31:
-        raise _bad(path, f"the label {labels.max()}", "positions in the classes")
+    # Every class needs a sample, and no names are made for billions of them.
+    if len(labels) and int(labels.max()) >= len(labels):
+        got = f"the label {labels.max()} for {len(labels)} samples"
+        raise _bad(path, got, "positions in the classes, none without a sample")
     return labels.astype(np.int64)
 
 

@@ -127,3 +127,70 @@ def test_largest_remainder(available: list[int], data: st.DataObject) -> None:
     if total:
         # Hamilton's method: no class is a whole image off its exact share.
         assert (np.abs(quotas - counts * (size / total)) < 1 + 1e-6).all()
+
+
+def given(dataset_of, **parts: int):
+    """A dataset of three classes with so many images of each class in each given part."""
+    names = tuple(name for name, count in parts.items() for _ in range(count))
+    return dataset_of([len(names)] * 3, given_split=names * 3)
+
+
+def origins(dataset, splits) -> dict[str, set[str]]:
+    return {name: {dataset.given_split[i] for i in indices} for name, indices in splits.items()}
+
+
+def test_a_given_val_part_large_enough_lends_val_and_calib(make_dataset) -> None:
+    dataset = given(make_dataset, train=20, val=10, test=5)
+    splits = make_splits(dataset, val=15, calib=15, test=None, train=None, seed=0)
+    assert origins(dataset, splits) == {
+        "train": {"train"},
+        "val": {"val"},
+        "calib": {"val"},
+        "test": {"test"},
+    }
+    assert not set(splits.val) & set(splits.calib)
+    assert len(splits.train) == 60
+
+
+def test_with_a_smaller_given_val_part_calib_is_drawn_from_train(make_dataset) -> None:
+    dataset = given(make_dataset, train=20, val=10, test=5)
+    splits = make_splits(dataset, val=15, calib=18, test=None, train=None, seed=0)
+    assert origins(dataset, splits)["calib"] == {"train"}
+    assert origins(dataset, splits)["val"] == {"val"}
+    # What is left of the val part is not trained on.
+    assert len(splits.train) == 60 - 18
+
+
+def test_a_given_calib_part_is_used(make_dataset) -> None:
+    dataset = given(make_dataset, train=20, val=10, calib=4, test=5)
+    splits = make_splits(dataset, val=15, calib=6, test=6, train=None, seed=0)
+    assert {name: {name} for name, _ in splits.items()} == origins(dataset, splits)
+    dataset = given(make_dataset, train=20, calib=4)
+    splits = make_splits(dataset, val=9, calib=6, test=6, train=None, seed=0)
+    assert origins(dataset, splits) == {
+        "train": {"train"},
+        "val": {"train"},
+        "calib": {"calib"},
+        "test": {"train"},
+    }
+
+
+def test_given_parts_that_are_too_small_are_refused(make_dataset) -> None:
+    dataset = given(make_dataset, train=20, val=3, calib=2)
+    with pytest.raises(DataError, match="split val"):
+        make_splits(dataset, val=12, calib=6, test=3, train=None, seed=0)
+    with pytest.raises(DataError, match="split calib"):
+        make_splits(dataset, val=9, calib=9, test=3, train=None, seed=0)
+    with pytest.raises(DataError, match="no size"):
+        make_splits(dataset, val=9, calib=6, test=None, train=None, seed=0)
+
+
+@pytest.mark.parametrize("parts", [("train", "val"), ("val", "test"), ("calib", "val")])
+def test_an_image_in_any_two_given_parts_is_refused(make_dataset, parts: tuple[str, str]) -> None:
+    dataset = given(make_dataset, train=9, val=9, calib=9, test=9)
+    first, second = (dataset.given_split.index(part) for part in parts)
+    ids = list(dataset.ids)
+    ids[second] = ids[first]
+    with pytest.raises(DataError) as caught:
+        make_splits(replace(dataset, ids=tuple(ids)), val=6, calib=6, test=None, train=None, seed=0)
+    assert all(f"the given {part} part" in str(caught.value) for part in parts)

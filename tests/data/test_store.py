@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgetl.data.content import sample_ids
 from edgetl.data.dataset import Dataset
+from edgetl.data.samples import EncodedImages, SeveralSamples
 from edgetl.data.splits import Splits, make_splits
 from edgetl.data.store import SplitPart, SplitStore, dataset_hash, save_splits
 from edgetl.errors import DataError, GateError
+from tests.data.helpers.pictures import encoded, pixels
 
 
 def judged(*winners: str) -> dict[str, Any]:
@@ -196,3 +199,81 @@ def test_dataset_hash_ignores_order_and_sees_labels() -> None:
     turned = SplitPart(ids=("b", "a"), labels=np.array([1, 0]), images=images)
     other = SplitPart(ids=("a", "b"), labels=np.array([1, 0]), images=images)
     assert dataset_hash(part) == dataset_hash(turned) != dataset_hash(other)
+
+
+PICTURES = EncodedImages(tuple(encoded(pixels(at, 5 + at % 3)) for at in range(12)))
+TENSORS = np.random.default_rng(0).normal(size=(12, 7)).astype(np.float32)
+
+
+def stored_of(folder: Path, samples: Any, **more: Any) -> tuple[Dataset, Splits]:
+    dataset = Dataset(
+        name="toy",
+        images=samples,
+        labels=np.arange(12) % 2,
+        classes=("a", "b"),
+        ids=sample_ids(samples),
+        **more,
+    )
+    splits = make_splits(dataset, val=2, calib=2, test=2, train=None, seed=0)
+    save_splits(folder, dataset, splits)
+    return dataset, splits
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [PICTURES, TENSORS, SeveralSamples({"sound": TENSORS, "picture": PICTURES})],
+    ids=["pictures", "tensors", "several"],
+)
+def test_samples_of_any_kind_come_back(tmp_path: Path, samples: Any) -> None:
+    dataset, splits = stored_of(tmp_path / "s", samples, slices={"site": tuple("xyéz" * 3)})
+    store = SplitStore(tmp_path / "s")
+    part, expected = store.load("train"), dataset.subset(splits.train)
+    assert type(part.images) is type(samples)
+    assert part.ids == expected.ids == sample_ids(part.images)
+    assert part.slices == expected.slices
+    assert store.hashes["train"] == dataset_hash(part)
+    store.check_disjoint()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "s").iterdir()}
+    save_splits(tmp_path / "s", dataset, splits)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "s").iterdir()} == before
+
+
+def test_plain_pixels_are_described_as_ever(stored) -> None:
+    for entry in json.loads((stored[0] / "splits.json").read_text())["splits"].values():
+        assert sorted(entry) == ["hash", "images"]
+
+
+@pytest.mark.parametrize("array", ["encoded", "offsets", "ids", "labels", "slice.site"])
+def test_a_changed_part_of_encoded_pictures_is_noticed(tmp_path: Path, array: str) -> None:
+    stored_of(tmp_path / "s", PICTURES, slices={"site": tuple("xyz" * 4)})
+    path = tmp_path / "s" / "train.npz"
+    with np.load(path) as held:
+        arrays = dict(held)
+    arrays[array].view(np.uint8).flat[8 if array == "offsets" else 0] ^= 1
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match=r"train\.npz"):
+        SplitStore(tmp_path / "s").load("train")
+
+
+def test_a_picture_saved_otherwise_is_not_the_one_that_was_written(tmp_path: Path) -> None:
+    dataset, splits = stored_of(tmp_path / "s", PICTURES)
+    other = EncodedImages(tuple(encoded(image, "BMP") for image in PICTURES))
+    assert sample_ids(other) == dataset.ids
+    description = (tmp_path / "s" / "splits.json").read_bytes()
+    stored_of(tmp_path / "s", other)
+    assert len(SplitStore(tmp_path / "s").load("train")) == len(splits.train)
+    (tmp_path / "s" / "splits.json").write_bytes(description)
+    with pytest.raises(DataError, match="not the ones that were written"):
+        SplitStore(tmp_path / "s").load("train")
+
+
+def test_loading_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored_of(tmp_path / "s", PICTURES)
+
+    def refuse(_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("edgetl.data.samples.decode_image", refuse)
+    part = SplitStore(tmp_path / "s").load("train")
+    with pytest.raises(AssertionError, match="decoded"):
+        part.images[0]
