@@ -11,7 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgetl.cli import bundle_commands, completion_command, gate_command, release_commands
+from edgetl.cli import (
+    bundle_commands,
+    completion_command,
+    doctor_command,
+    gate_command,
+    release_commands,
+)
 from edgetl.cli.arguments import add_common, positive_int, thread_count
 from edgetl.errors import UsageError
 from edgetl.version import __version__
@@ -19,7 +25,8 @@ from edgetl.version import __version__
 _EPILOG = """\
 exit codes:
   0    done; for gate and release: PASS
-  1    gate, release: FAIL; verify, selftest: this bundle or this device is not right
+  1    gate, release: FAIL; verify, selftest: this bundle or this device is not right;
+       doctor: something to mend
   2    bad usage or bad input, or a fault of edgetl: one message, nothing written
   3    a backend or device that was asked for is not here
   4    gate, release: INCONCLUSIVE, with how many more labelled samples would decide it
@@ -99,6 +106,7 @@ def make_parser() -> Parser:
     _add_verify(commands)
     _add_selftest(commands)
     _add_inspect(commands)
+    _add_doctor(commands)
     _add_completion(commands)
     return parser
 
@@ -295,6 +303,24 @@ def _add_completion(commands: Any) -> None:
         metavar="SHELL",
         help="one of " + ", ".join(completion_command.SHELLS),
     )
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "doctor",
+        "show what works on this machine, and the line that mends what does not",
+        doctor_command.doctor_command,
+        "edgetl doctor",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=positive_int,
+        default=120,
+        metavar="SECONDS",
+        help="for one try of a backend on a device (120)",
+    )
+    add_common(parser)
 
 
 def command_names(parser: Parser) -> Sequence[str]:

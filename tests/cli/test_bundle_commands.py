@@ -28,7 +28,7 @@ def test_a_device_that_is_here_is_used(
 ) -> None:
     assert main([*arguments[command], "--device", device]) == 0
     shown = capsys.readouterr().out
-    assert "openvino" in shown and "onnxruntime" not in shown
+    assert "ov-fp32" in shown and "ort-" not in shown
 
 
 @pytest.mark.parametrize("command", ["predict", "selftest"])
