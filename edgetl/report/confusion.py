@@ -84,7 +84,7 @@ def _heat(facts: ReleaseFacts, side: str, matrix: Counts, names: Sequence[str]) 
     share = np.sqrt(matrix / np.maximum(rows, 1))
     short = tuple(clean(name, 12) for name in names)
     return Grid(
-        head=("true \\ answer", *short),
+        head=("true", *short),
         rows=tuple(
             (
                 Cell(text=short[true], title=clean(names[true])),
@@ -129,7 +129,7 @@ def _pairs(
             )
         )
     return Grid(
-        head=("true class", "answered as", REFERENCE, clean(winner), "images of the class"),
+        head=("true class", "answered as", REFERENCE, clean(winner), "inputs of the class"),
         rows=tuple(rows),
         numeric=frozenset({2, 3, 4}),
         title=f"The {len(rows)} most frequent mistakes",

@@ -111,7 +111,7 @@ def _executed(name: str, found: Mapping[str, Any]) -> tuple[Cell, ...]:
         Cell(text=clean(name), title=clean(settings, 600)),
         Cell(text=clean(found.get("backend", DASH))),
         Cell(text=clean(found.get("device", DASH))),
-        Cell(text=clean(found.get("version", DASH), 40)),
+        Cell(text=clean(found.get("version", DASH), 24), title=clean(found.get("version", ""), 80)),
         Cell(text=_plain(found.get("threads"))),
         Cell(text=layers or DASH),
     )

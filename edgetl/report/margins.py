@@ -8,7 +8,7 @@ from edgetl.extras import extra
 from edgetl.report.blocks import Plot, Plots, Section
 from edgetl.report.content import Table
 from edgetl.report.facts import ReleaseFacts
-from edgetl.report.numbers import clean, finite, number
+from edgetl.report.numbers import clean, finite, number, significant
 from edgetl.report.theme import OUTCOMES, axes, canvas, colour, to_svg
 from edgetl.report.verdict import GATES, amount
 
@@ -33,7 +33,8 @@ def section(facts: ReleaseFacts) -> Section | None:
         title="Intervals against the margins",
         read=(
             "Each bar spans where the true harm may lie, as a share of its limit; a gate passes "
-            "when the whole bar is left of 1, fails when it is right of it, else it is undecided."
+            "when the whole bar is left of the limit, fails when it is right of it, and is "
+            "undecided otherwise."
         ),
         blocks=(Plots(plots=plots),),
     )
@@ -93,10 +94,23 @@ def _draw_gate(plot: Axes, row: int, gate: Table) -> None:
     plot.fill_between([1, _HIGH], top, bottom, facecolor=colour("shade"), linewidth=0)
     plot.vlines(0, top, bottom, color=colour("muted"), linewidth=0.8)
     plot.vlines(1, top, bottom, color=colour("ink"), linewidth=1.4)
-    plot.plot([_inside(low), _inside(high)], [y, y], color=ink, linewidth=5, alpha=0.38)
-    for end, sign in ((low, "<"), (high, ">")):
-        if _inside(end) != end:
-            plot.plot(_inside(end), y, sign, color=ink, markersize=6, clip_on=False)
+    ends = [_inside(low), _inside(high)]
+    if low > _HIGH:
+        # All of it lies beyond the figure: a stub points there, with the share in words.
+        ends[0] = _HIGH - 0.3
+        plot.text(
+            ends[0] - 0.08,
+            y,
+            f"{significant(low, 2)}–{significant(high, 2)}×",
+            ha="right",
+            va="center",
+            color=ink,
+            fontsize=9.5,
+        )
+    plot.plot(ends, [y, y], color=ink, linewidth=5, alpha=0.38, solid_capstyle="butt")
+    for end, sign, beyond in ((_LOW, "<", low < _LOW), (_HIGH, ">", high > _HIGH)):
+        if beyond:
+            plot.plot(end, y, sign, color=ink, markersize=6, clip_on=False)
     if _inside(middle) == middle:
         plot.plot(middle, y, marker, color=ink, markersize=7)
     word = GATES.get(name, clean(name))

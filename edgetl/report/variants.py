@@ -35,8 +35,10 @@ def section(facts: ReleaseFacts) -> Section | None:
         id="variants",
         title="The variants",
         read=(
-            "Read a row against the reference at the top: × says how many times faster, and the "
-            "split says on which images its quality was seen, for only winners are judged on test."
+            "Read a row against the reference at the top: × says how many times as fast, and the "
+            "split says on which inputs its quality was seen, for only winners are judged on test."
+            if facts.data.rows
+            else "Read a row against the reference at the top: all figures are of the same inputs."
         ),
         blocks=tuple(grids),
     )
@@ -56,6 +58,8 @@ def _rows(facts: ReleaseFacts) -> Grid | None:
         head=_HEAD,
         rows=tuple(_row(row) for row in rows),
         numeric=frozenset(range(2, 10)),
+        caption="× is the ratio of the two p50s; the speeds at the top of the page are means over "
+        "paired rounds, with their intervals.",
         scope="; ".join(facts.scope(split) for split in sorted(splits)) + f"; latency at {setting}",
         marked=frozenset(i for i, row in enumerate(rows) if row["id"] in facts.shipped),
     )

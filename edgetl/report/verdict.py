@@ -69,23 +69,40 @@ def hero(facts: ReleaseFacts) -> Hero:
 
 
 def _sentence(facts: ReleaseFacts) -> str:
-    images = f"{facts.n:,} labelled {'image' if facts.n == 1 else 'images'}"
+    inputs = count(facts.n, "labelled input")
     if facts.outcome == "PASS":
-        names = _listed(facts.shipped)
         are = "are" if len(facts.shipped) > 1 else "is"
         return (
-            f"On {images}, {names} {are} shown to stay within every limit of harm: "
-            f"still the same classifier as the PyTorch reference."
+            f"On {inputs}, {_listed(facts.shipped)} {are} shown to stay within every limit of "
+            "harm: still the same classifier as the reference."
         )
     if facts.outcome == "FAIL":
+        broken = [name for name, entry in facts.judged.items() if entry.get("verdict") == "FAIL"]
+        if not broken:
+            return "A required backend has no candidate that could be judged, so nothing ships."
         return (
-            f"On {images}, at least one limit of harm is shown to be broken, "
-            "or a required backend has nothing to ship; so nothing is released."
+            f"On {inputs}, {_listed(broken)} {'are' if len(broken) > 1 else 'is'} shown to break "
+            "a limit of harm, so nothing ships."
         )
+    verb = "does" if facts.n == 1 else "do"
     return (
-        f"{images.capitalize()} do not decide it: the harm could lie on either side of a limit. "
-        "Undecided is not a pass, so nothing is released."
+        f"{inputs} {verb} not decide whether every harm is within its limit; undecided is not a "
+        f"pass, so nothing ships. {_plan(facts)}"
     )
+
+
+def _plan(facts: ReleaseFacts) -> str:
+    """How many more inputs would decide every undecided gate that inputs decide."""
+    wanted = [
+        finite(gate.get("more_samples"))
+        for entry in facts.judged.values()
+        for gate in entry.get("gates", ())
+        if gate["verdict"] == "INCONCLUSIVE" and gate["name"] != "latency"
+    ]
+    known = [more for more in wanted if more is not None]
+    if not known or len(known) < len(wanted):
+        return ""
+    return f"{count(max(known), 'more labelled input')} would, with 80 % power for each limit."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -117,7 +134,7 @@ def _gate(gate: Table) -> str:
     what, limit = GATES.get(name, clean(name)), amount(name, gate["limit"])
     if gate["verdict"] == "FAIL":
         return f"{what} is at least {amount(name, gate['lower'])}, over the limit {limit}"
-    units = ("more labelled image", "more labelled images")
+    units = ("more labelled input", "more labelled inputs")
     if name == "latency":
         units = ("more round of measurement", "more rounds of measurement")
     more = finite(gate.get("more_samples"))

@@ -34,5 +34,13 @@ def test_a_harm_far_beyond_the_margin_stays_inside_the_figure(whole) -> None:
     assert found is not None and "−5000.00 to 9000.00 pt" in found.blocks[0].plots[0].svg
 
 
+def test_a_harm_wholly_beyond_the_margin_is_said_in_shares(whole) -> None:
+    entry = whole.verdict["variants"][0]
+    gates = [g | {"lower": 4 * g["limit"], "upper": 6 * g["limit"]} for g in entry["gates"]]
+    verdict = {**whole.verdict, "variants": [entry | {"gates": gates}]}
+    found = section(facts_of(replace(whole, verdict=verdict)))
+    assert found is not None and "4.0–6.0×" in found.blocks[0].plots[0].svg
+
+
 def test_nothing_judged_gives_no_section(whole) -> None:
     assert section(facts_of(replace(whole, verdict={**whole.verdict, "variants": []}))) is None

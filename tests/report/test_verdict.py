@@ -33,7 +33,7 @@ def changed(gate: str, word: str, **values: Any) -> ReportData:
 
 def test_a_pass_says_on_how_many_images_what_ships_and_how_fast(whole) -> None:
     head = hero(facts_of(whole))
-    assert head.outcome == "PASS" and "600 labelled images" in head.sentence
+    assert head.outcome == "PASS" and "600 labelled inputs" in head.sentence
     assert "ov-int8 and ort-fp32" in head.sentence
     values = {what: (value, beside) for value, what, beside in head.shipped[0].figures}
     assert values["the speed of PyTorch"][0].endswith("×")
@@ -45,15 +45,15 @@ def test_a_pass_says_on_how_many_images_what_ships_and_how_fast(whole) -> None:
 
 def test_a_fail_says_which_limit_is_broken() -> None:
     head = hero(facts_of(changed("nll", "FAIL", lower=0.2, estimate=0.3, upper=0.4)))
-    assert head.shipped == () and "nothing is released" in head.sentence
+    assert head.shipped == () and "nothing ships" in head.sentence
     assert "ov-int8: NLL added is at least 0.2000 nats, over the limit 0.1000 nats." in head.remarks
 
 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (812, "812 more labelled images would decide"),
-        (1, "1 more labelled image would decide"),
+        (812, "812 more labelled inputs would decide"),
+        (1, "1 more labelled input would decide"),
         (None, "no number"),
     ],
 )
@@ -61,6 +61,7 @@ def test_an_undecided_verdict_says_how_many_more_would_decide(more, words) -> No
     head = hero(facts_of(changed("flips", "INCONCLUSIVE", more_samples=more)))
     assert head.tone == "unsure" and head.shipped == ()
     assert any(words in remark for remark in head.remarks)
+    assert ("with 80 % power for each limit" in head.sentence) == (more is not None)
 
 
 def test_a_required_backend_without_a_variant_is_named() -> None:
@@ -68,6 +69,7 @@ def test_a_required_backend_without_a_variant_is_named() -> None:
     document = {**data.verdict, "verdict": "FAIL", "required": ["tensorrt"]}
     head = hero(facts_of(replace(data, verdict=document)))
     assert head.remarks[0] == "tensorrt: no candidate was left to judge."
+    assert head.sentence.startswith("A required backend has no candidate")
 
 
 def test_the_level_is_the_one_that_was_judged_at() -> None:
