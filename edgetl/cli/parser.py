@@ -16,6 +16,7 @@ from edgetl.cli import (
     completion_command,
     doctor_command,
     gate_command,
+    init_command,
     release_commands,
 )
 from edgetl.cli.arguments import add_common, positive_int, thread_count
@@ -97,6 +98,7 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=Parser
     )
+    _add_init(commands)
     _add_release(commands)
     for name, text in STAGES.items():
         if name == "bundle":
@@ -138,6 +140,45 @@ def _add_run(parser: Parser) -> None:
         action="store_true",
         help="print the plan with time estimates, and write nothing",
     )
+
+
+def _add_init(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "init",
+        "look at your data and model, and write a commented config for them",
+        init_command.init_command,
+        "edgetl init --data builtin:digits --out -",
+        "edgetl init --data folder:photos --out pets.toml",
+        "edgetl init --data folder:photos --model timm:resnet18.a1_in1k --out pets.toml",
+        "edgetl init --data npz:windows.npz --model model.onnx --out windows.toml",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="SOURCE",
+        help="builtin:digits, folder:DIR, csv:FILE, npz:FILE, idx:DIR or huggingface:DIR",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="timm:NAME, torchvision:NAME, python:MODULE:FACTORY or a file.onnx; without it a "
+        "backbone that suits the data is fine-tuned",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="the model's trained weights (.safetensors, .pt), or the word factory",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the config to write (NAME.toml; - to print it)"
+    )
+    parser.add_argument(
+        "--schema",
+        action="store_true",
+        help="also write the config's JSON Schema beside it, for editors",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite a config that exists")
 
 
 def _add_release(commands: Any) -> None:

@@ -95,8 +95,8 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "gate": "What a verdict is taken against.",
         "gate.required": "The backends that must have a variant that passes; all when left out.",
         "gate.policy": "The limits of harm, each compared with a one-sided bound.",
-        "gate.policy.max_accuracy_drop": "Top-1 of the reference minus the candidate's, as a "
-        "fraction: 0.01 is one point.",
+        "gate.policy.max_accuracy_drop": "Top-1 of the reference minus the candidate's: 0.01 is "
+        "one point.",
         "gate.policy.max_nll_increase": "Of the mean negative log-likelihood, in nats.",
         "gate.policy.max_brier_increase": "Of the mean Brier score, summed over classes.",
         "gate.policy.max_flip_rate": "The share of samples whose top class changes.",

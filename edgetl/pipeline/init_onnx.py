@@ -17,7 +17,7 @@ from edgetl.reference.onnx_file import (
 )
 from edgetl.spec import ImageInput
 
-_CHANNELS = (1, 3)
+_CHANNELS = frozenset({1, 3})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def onnx_input(survey: Survey, path: Path) -> OnnxInput:
 
 def _check_classes(survey: Survey, found: OnnxDescription, path: Path) -> None:
     (answer,) = (one for one in found.outputs if one.name == found.answer)
-    count = None if answer.shape is None or len(answer.shape) != 2 else answer.shape[1]
+    count = answer.shape[1] if len(answer.shape) == 2 else None
     classes = len(survey.drawn.classes)
     if count is not None and count != classes:
         raise ConfigError(
@@ -93,8 +93,6 @@ def _check_classes(survey: Survey, found: OnnxDescription, path: Path) -> None:
 def _image(value: OnnxValue, path: Path) -> ImageInput | None:
     """An image of the input's height and width; None when these are free."""
     shape = value.shape
-    if shape is None:
-        return None
     if len(shape) != 4:
         raise ConfigError(
             f"--model {path}",
@@ -104,9 +102,8 @@ def _image(value: OnnxValue, path: Path) -> ImageInput | None:
             fix="give the model the data that it was trained for",
         )
     _, first, second, last = shape
-    channels, height, width = first, second, last
-    if first not in _CHANNELS and last in _CHANNELS:
-        channels, height, width = last, first, second
+    channels_last = last in _CHANNELS and first not in _CHANNELS
+    channels, height, width = (last, first, second) if channels_last else (first, second, last)
     if height is None or width is None:
         return None
     if channels == 1:

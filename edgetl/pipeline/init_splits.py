@@ -157,7 +157,7 @@ def _plan(sizes: _Sizes, drawn: Splits, wanted: int) -> SplitPlan:
             "test": _why_test(sizes, tested, wanted),
             "val": _why_share(sizes, "val", sizes.val),
             "calib": _why_share(sizes, "calib", sizes.calib),
-            "train": f"{len(drawn.train):,} = all that remain",
+            "train": "all that remain",
         },
         decides=_decides(tested, wanted),
         short=tested < wanted,
@@ -166,24 +166,23 @@ def _plan(sizes: _Sizes, drawn: Splits, wanted: int) -> SplitPlan:
 
 def _why_test(sizes: _Sizes, tested: int, wanted: int) -> str:
     if sizes.test is None:
-        return f"{tested:,} = the source's own test part"
+        return f"the source's own test part, {tested:,} samples"
     if sizes.test == wanted:
-        return f"{tested:,} = what the default limits need"
-    if sizes.test == sizes.least:
-        return f"{tested:,} = as few as leave every class in it"
-    return f"{tested:,} = {_MOST_OF_TEST:.0%} of {sizes.pool:,} distinct samples"
+        return "what the default limits need"
+    if sizes.test == int(sizes.pool * _MOST_OF_TEST):
+        return f"{_MOST_OF_TEST:.0%} of {sizes.pool:,} distinct samples"
+    return "as few as leave every class in it"
 
 
 def _why_share(sizes: _Sizes, name: str, size: int) -> str:
-    if name in sizes.given:
-        return f"{size:,} of the {sizes.given[name]:,} that the source gives as {name}"
-    if name == "calib" and "val" in sizes.given:
-        return f"{size:,} of the {sizes.given['val']:,} that the source gives as val"
+    part = "val" if name == "calib" and "calib" not in sizes.given else name
+    if part in sizes.given:
+        return f"of the {sizes.given[part]:,} that the source gives as {part}"
+    if size == sizes.pool // _SHARE:
+        return f"a tenth of {sizes.pool:,} distinct samples"
     if size == _ENOUGH:
-        return f"{size:,}, which are enough, of {sizes.pool:,}"
-    if size == sizes.least:
-        return f"{size:,} = as few as leave every class in it"
-    return f"{size:,} = a tenth of {sizes.pool:,} distinct samples"
+        return f"enough, of {sizes.pool:,} distinct samples"
+    return "as few as leave every class in it"
 
 
 def _decides(tested: int, wanted: int) -> tuple[str, ...]:

@@ -32,7 +32,8 @@ def input_from_torchvision(weights: str) -> ImageInput:
 
     Args:
         weights: As ``torchvision.models.get_weight`` takes them, such as
-            ``"ResNet18_Weights.IMAGENET1K_V1"``.
+            ``"ResNet18_Weights.IMAGENET1K_V1"``; or a model's name, such as ``"resnet18"``, for
+            its default weights.
 
     Raises:
         ConfigError: When there are no such weights, or they are not of an image classifier.
@@ -46,7 +47,13 @@ def input_from_torchvision(weights: str) -> ImageInput:
     with extra("train"):
         from torchvision import models
     try:
-        transform = models.get_weight(weights).transforms()
+        # A model's name has no dot; its default weights are those that training starts from.
+        named = (
+            models.get_weight(weights)
+            if "." in weights
+            else models.get_model_weights(weights).DEFAULT
+        )
+        transform = named.transforms()
     except (ValueError, KeyError) as error:
         raise _unknown("torchvision weights", weights, _torchvision_names()) from error
     if type(transform).__name__ != "ImageClassification":
