@@ -165,12 +165,13 @@ def read_proto(model: bytes) -> onnx.ModelProto:
         )
     if opset >= MIN_OPSET:
         check_onnx(model, SUBJECT)
-    proto = onnx.load_from_string(model)
+    proto = _parsed(model)
     if opset < MIN_OPSET:
         _check_older(proto)
     try:
         onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
+    # Text that is not UTF-8 fails in the checker's own message.
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
         raise ModelError(
             SUBJECT,
             got=" ".join(str(error).split())[:300],
@@ -180,6 +181,21 @@ def read_proto(model: bytes) -> onnx.ModelProto:
         ) from error
     _check_weights(proto.graph)
     return proto
+
+
+def _parsed(model: bytes) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load_from_string(model)
+    except DecodeError as error:
+        raise ModelError(
+            SUBJECT,
+            got=str(error),
+            expected="an ONNX model in protobuf encoding",
+            fix="export the model anew; the file may be cut short or damaged",
+        ) from error
 
 
 def opset_of(proto: onnx.ModelProto) -> int:
@@ -253,7 +269,16 @@ def _check_weight(name: str, tensor: onnx.TensorProto) -> None:
         )
     if tensor.data_type not in (TensorProto.FLOAT, TensorProto.DOUBLE):
         return
-    if np.isnan(numpy_helper.to_array(tensor)).any():
+    try:
+        numbers = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            where,
+            got=str(error),
+            expected=f"as many numbers as its shape {list(tensor.dims)} says",
+            fix="export the model anew; the file may be damaged",
+        ) from error
+    if np.isnan(numbers).any():
         raise ModelError(
             where,
             got="NaN",

@@ -174,10 +174,11 @@ def _check_clear(ending: OnnxEnding, note: str) -> None:
 def _load(model: bytes, threads: int) -> OrtBackend:
     try:
         return OrtBackend(model, subject=SUBJECT, threads=threads, provider="CPUExecutionProvider")
-    except BackendError as error:
+    # ONNX Runtime does not ask of names that they are UTF-8, and Python does.
+    except (BackendError, UnicodeDecodeError) as error:
         raise ModelError(
             SUBJECT,
-            got=error.got,
+            got=error.got if isinstance(error, BackendError) else str(error),
             expected="a model that ONNX Runtime loads on the CPU",
             fix="export it again, with an opset that this ONNX Runtime knows, such as 20",
         ) from error
