@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
@@ -46,10 +48,12 @@ def onnx_from_torch(
     network's own layers: the same weights give the same bytes.
 
     Args:
-        network: Float NCHW images, or the tensor input, to [batch, classes]. It may end in
+        network: Float NCHW images, or the tensor inputs, to [batch, classes]. It may end in
             softmax or log-softmax, which is not applied twice.
         input: What the graph takes.
-        head: The linear layer's dotted name, the classes, the temperature to fold in.
+        head: The linear layer's dotted name, or ``"output"``, the classes, the temperature to
+            fold in: into the layer where it gives the logits, and into one multiplication after
+            the network otherwise.
         opset: Of the ONNX standard, 18 or later.
         logits: Also answer the logits.
 
@@ -69,6 +73,8 @@ def onnx_from_torch(
     outputs = ["probabilities", "logits"] if logits else ["probabilities"]
     model = _exported(graph, input.tensors, outputs, opset)
     _read_input_through_cast(model.graph)
+    if not graph.answer.folds:
+        _keep_factor(model.graph)
     _name_after_layers(model.graph)
     for tidy in (
         RemoveUnusedNodesPass(),
@@ -166,6 +172,42 @@ def _read_input_through_cast(graph: ir.Graph) -> None:
     for node, index in tuple(image.uses()):
         if node is not cast:
             node.replace_input_with(index, cast.outputs[0])
+
+
+def _keep_factor(graph: ir.Graph) -> None:
+    """Let the logits be a product with one number, also where the exporter saw that it was 1.
+
+    Quantization scales that number when it fits the temperature again.
+    """
+    softmax = graph.outputs[0].producer()
+    assert softmax is not None and softmax.op_type == "Softmax"
+    raw = softmax.inputs[0]
+    assert raw is not None
+    last = raw.producer()
+    if last is not None and last.op_type == "Mul" and any(_is_number(v) for v in last.inputs):
+        return
+    number = ir.Value(
+        name="temperature.factor",
+        shape=ir.Shape([]),
+        type=ir.TensorType(ir.DataType.FLOAT),
+        const_value=ir.tensor(np.array(1, np.float32)),
+    )
+    graph.register_initializer(number)
+    product = ir.Node("", "Mul", [raw, number])
+    scaled = product.outputs[0]
+    scaled.type, scaled.shape = raw.type, raw.shape
+    graph.insert_before(softmax, product)
+    softmax.replace_input_with(0, scaled)
+    for index, output in enumerate(graph.outputs):
+        if output is raw:
+            raw.name, scaled.name = f"{raw.name}.raw", raw.name
+            graph.outputs[index] = scaled
+
+
+def _is_number(value: ir.Value | None) -> bool:
+    if value is None or not value.is_initializer() or value.shape is None:
+        return False
+    return math.prod(value.shape.numpy()) == 1
 
 
 def _name_after_layers(graph: ir.Graph) -> None:

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from edgetl.errors import ModelError
-from edgetl.export.softmax_head import ClassifierGraph, Ending, find_ending
-from edgetl.spec import Head, ImageInput, TensorInput
+from edgetl.export.softmax_head import ClassifierGraph
+from edgetl.reference.ending import OUTPUT, Ending
+from edgetl.reference.network import Reference
+from edgetl.spec import Head, ImageInput, SeveralInputs, TensorInput
 
 INPUT = TensorInput(shape=(4,))
 HEAD = Head(layer="2", classes=("a", "b", "c"), temperature=2.0)
@@ -15,6 +17,35 @@ HEAD = Head(layer="2", classes=("a", "b", "c"), temperature=2.0)
 def network(*after: nn.Module) -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3), *after)
+
+
+class ConvHead(nn.Module):
+    """Ends as SqueezeNet does: a convolution, a ReLU and an average over all places."""
+
+    def __init__(self, *, bias: bool = True) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, 3, 1, bias=bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x).relu().mean(dim=(2, 3))
+
+
+class Flipped(nn.Module):
+    """A head that is called twice, and whose answers are averaged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.head(x) + self.head(x.flip(1))) / 2
+
+
+class Cosine(nn.Linear):
+    """A linear layer of its own kind, whose weights do not scale its output."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(x, nn.functional.normalize(self.weight)) + self.bias
 
 
 @pytest.mark.parametrize(
@@ -26,13 +57,12 @@ def network(*after: nn.Module) -> nn.Sequential:
         ([nn.LogSoftmax(dim=-1)], Ending.LOG_SOFTMAX),
     ],
 )
-def test_the_ending_is_found_and_softmax_is_applied_once(
+def test_softmax_is_applied_once_whatever_the_network_ends_in(
     after: list[nn.Module], ending: Ending
 ) -> None:
     model = network(*after)
-    assert find_ending(model, input=INPUT, head=HEAD) is ending
     graph = ClassifierGraph(model, input=INPUT, head=HEAD, logits=True)
-    assert graph.ending is ending
+    assert graph.answer.ending is ending and graph.answer.folds
     x = torch.randn(5, 4)
     probabilities, logits = graph(x)
     raw = network()(x)
@@ -40,34 +70,60 @@ def test_the_ending_is_found_and_softmax_is_applied_once(
     torch.testing.assert_close(probabilities, torch.softmax(raw / 2, dim=1))
 
 
-@pytest.mark.parametrize("after", [nn.Sigmoid(), nn.ReLU(), nn.Linear(3, 3), nn.Softmax(dim=0)])
+@pytest.mark.parametrize("after", [nn.Sigmoid(), nn.Linear(3, 3), nn.Softmax(dim=0)])
 def test_another_ending_is_refused(after: nn.Module) -> None:
     with pytest.raises(ModelError, match="layer's own output, its softmax or its log-softmax"):
-        find_ending(network(after), input=INPUT, head=HEAD)
+        ClassifierGraph(network(after), input=INPUT, head=HEAD)
 
 
-class Attention(nn.Module):
-    """A softmax inside, as in a transformer, and logits at the end."""
+@pytest.mark.parametrize(
+    ("model", "layer", "input"),
+    [
+        (network(nn.ReLU()), "2", INPUT),
+        (network(), OUTPUT, INPUT),
+        (network(nn.LogSoftmax(dim=1)), OUTPUT, INPUT),
+        (ConvHead(), "head", ImageInput(height=4, width=4)),
+        (Flipped(), "head", INPUT),
+        (nn.Sequential(nn.Linear(4, 4), nn.ReLU(), Cosine(4, 3)), "2", INPUT),
+        (nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))), "0", INPUT),
+    ],
+)
+def test_what_a_layer_cannot_take_multiplies_the_logits(
+    model: nn.Module, layer: str, input: TensorInput | ImageInput
+) -> None:
+    head = Head(layer=layer, classes=HEAD.classes, temperature=2.0)
+    graph = ClassifierGraph(model, input=input, head=head)
+    assert not graph.answer.folds
+    x = torch.rand(5, 4) if input is INPUT else torch.randint(0, 256, (5, 4, 4, 3)).byte()
+    torch.testing.assert_close(graph(x), Reference.of(model.eval(), input, head)(x)[0])
+    raw = Reference(model, input)(x)[1]
+    torch.testing.assert_close(graph(x), torch.softmax(raw / 2, dim=1))
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.scores = nn.Linear(4, 4)
-        self.head = nn.Linear(4, 3)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(torch.softmax(self.scores(x), dim=-1) * x)
+def test_several_inputs_come_in_their_order() -> None:
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(5, 3)
 
+        def forward(self, image: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.cat([image.mean(dim=(2, 3)), weight], dim=1))
 
-def test_a_softmax_inside_the_network_is_not_its_ending() -> None:
-    head = Head(layer="head", classes=HEAD.classes)
-    assert find_ending(Attention(), input=INPUT, head=head) is Ending.LOGITS
+    input = SeveralInputs(
+        parts={"photo": ImageInput(height=2, width=2), "weight": TensorInput(shape=(2,))}
+    )
+    head = Head(layer="head", classes=HEAD.classes, temperature=2.0)
+    model = Pair()
+    x = torch.randint(0, 256, (4, 2, 2, 3)).byte(), torch.randn(4, 2)
+    want = Reference.of(model, input, head)(*x)[0]
+    torch.testing.assert_close(ClassifierGraph(model, input=input, head=head)(*x), want)
 
 
 def test_the_network_stays_as_it_was() -> None:
     model = network().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     ClassifierGraph(model, input=INPUT, head=HEAD)
-    assert model.training
+    assert model.training and all(module.training for module in model)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
@@ -114,15 +170,8 @@ def test_a_temperature_must_be_positive_and_finite(temperature: float) -> None:
         ClassifierGraph(network(), input=INPUT, head=head)
 
 
-class Twice(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(4, 4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.head(x))
-
-
-def test_a_head_that_is_called_twice_is_refused() -> None:
-    with pytest.raises(ModelError, match="2 calls"):
-        find_ending(Twice(), input=INPUT, head=Head(layer="head", classes=tuple("abcd")))
+def test_a_network_that_cannot_be_copied_is_said() -> None:
+    model = network()
+    model[0].kept = model[0].weight * 2
+    with pytest.raises(ModelError, match="can be copied"):
+        ClassifierGraph(model, input=INPUT, head=HEAD)
