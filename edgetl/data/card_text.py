@@ -89,7 +89,8 @@ def _near(card: Mapping[str, Any]) -> list[str]:
     text = f"{near['pairs']:,} pairs{where}"
     if near["not_judged"]:
         text += f"; {near['not_judged']:,} not judged, too small or too flat"
-    return [_row("nearly the same", text), *_some([" ~ ".join(pair) for pair in near["listed"]])]
+    listed = [" ~ ".join(pair) for pair in near["listed"]]
+    return [_row("nearly the same", text), *_some(listed, near["pairs"])]
 
 
 def _unusable(card: Mapping[str, Any]) -> list[str]:
@@ -111,10 +112,10 @@ def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
-def _some(places: Sequence[str]) -> list[str]:
+def _some(places: Sequence[str], total: int | None = None) -> list[str]:
     lines = [f"    {_cut(place, WIDTH - 4)}" for place in places[:_EXAMPLES]]
-    more = len(places) - _EXAMPLES
-    return [*lines, f"    … and {more:,} more (--json has them)"] if more > 0 else lines
+    more = (len(places) if total is None else total) - _EXAMPLES
+    return [*lines, f"    … and {more:,} more (see --json)"] if more > 0 else lines
 
 
 def _many(items: Sequence[Any], one: str) -> str:
