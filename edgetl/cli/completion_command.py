@@ -16,6 +16,8 @@ SHELLS = ("bash", "zsh", "fish", "tcsh")
 """The shells that a script is made for."""
 
 INSTALL = """\
+to try it in bash or zsh: source <(edgetl completion bash), or zsh
+
 to install it, write the script where the shell looks for completions:
   bash  edgetl completion bash > ~/.local/share/bash-completion/completions/edgetl
         (without the package bash-completion: source the script in ~/.bashrc)
@@ -60,12 +62,16 @@ def completion_script(parser: Parser, shell: str) -> str:
     kinds: dict[str, Any] = {
         "CONFIG": shtab.glob("*.toml"),
         "BUNDLE": shtab.glob("*.edgetl"),
+        # Data is named as folder:DIR and the like, which no shell completes; a bundle is a path.
+        "BUNDLE|DATA": shtab.glob("*.edgetl"),
         "DIR": shtab.DIRECTORY,
+        "FILE": shtab.FILE,
     }
     for action in _actions(parser):
-        if action.type is Path and not action.choices:
+        kind = kinds.get(str(action.metavar))
+        if kind is not None or action.type is Path:
             # The attribute in which shtab looks.
-            vars(action)["complete"] = kinds.get(str(action.metavar), shtab.FILE)
+            vars(action)["complete"] = kind or shtab.FILE
     script: str = shtab.complete(parser, shell=shell, root_prefix="edgetl")
     return script if script.endswith("\n") else script + "\n"
 

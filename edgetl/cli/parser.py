@@ -24,6 +24,10 @@ from edgetl.errors import UsageError
 from edgetl.version import __version__
 
 _EPILOG = """\
+to begin:
+  edgetl init --data folder:photos     writes photos.toml, a commented config
+  edgetl release photos.toml           runs everything, up to a bundle with its proof
+
 exit codes:
   0    done; for gate and release: PASS
   1    gate, release: FAIL; verify, selftest: this bundle or this device is not right;
@@ -78,7 +82,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         # One width wherever it is printed: docs/cli.md is generated from it.
         super().__init__(prog, width=96, max_help_position=28)
         # argparse forgets that command names are indented, and breaks the longest.
-        self._action_max_length = 13
+        self._action_max_length = 14
 
 
 def make_parser() -> Parser:
@@ -188,6 +192,7 @@ def _add_release(commands: Any) -> None:
         "run every stage, judge, and pack the fastest that passes",
         release_commands.release_command,
         "edgetl release examples/digits.toml",
+        "edgetl release examples/digits.toml --dry-run",
     )
     _add_config(parser)
     add_common(parser)
@@ -335,7 +340,7 @@ def _add_completion(commands: Any) -> None:
         "completion",
         "print the script that lets a shell complete commands, options and files",
         completion_command.completion_command,
-        "source <(edgetl completion bash)",
+        "edgetl completion bash",
     )
     parser.epilog = f"{parser.epilog}\n\n{completion_command.INSTALL}"
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -102,12 +103,7 @@ def read_source(source: str, *, classes: tuple[str, ...] | None = None) -> Listi
         dataset = render_letters(_LETTERS_PER_CLASS, seed=0) if letters else _digits()
         return dataset if classes is None else replace(dataset, classes=classes)
     if kind not in _OF_PATHS or not place:
-        raise DataError(
-            f"dataset {source!r}",
-            got="an unknown source",
-            expected=f"one of {', '.join(SOURCES)}",
-            fix="name one of these sources",
-        )
+        raise unknown_source(source)
     path = Path(place)
     if kind == "idx":
         return read_idx_folder(path, classes=classes)
@@ -117,6 +113,25 @@ def read_source(source: str, *, classes: tuple[str, ...] | None = None) -> Listi
     if isinstance(read, Dataset) and classes is not None:
         return replace(read, classes=classes)
     return read
+
+
+def unknown_source(source: str) -> DataError:
+    """What to say of a source that is none, with the nearest that is one.
+
+    Example:
+        >>> unknown_source("foldr:pets").fix
+        "did you mean 'folder:pets'?"
+    """
+    kind, colon, place = source.partition(":")
+    near = difflib.get_close_matches(source, SOURCES[:2], n=1)
+    if not near and colon and place:
+        near = [f"{one}:{place}" for one in difflib.get_close_matches(kind, _OF_PATHS, n=1)]
+    return DataError(
+        f"dataset {source!r}",
+        got="an unknown source",
+        expected=f"one of {', '.join(SOURCES)}",
+        fix=f"did you mean '{near[0]}'?" if near else "name one of these sources",
+    )
 
 
 def is_source(text: str) -> bool:

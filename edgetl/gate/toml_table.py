@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -164,7 +165,16 @@ def _explained(error: ValidationError, cls: type[Any], subject: str) -> ConfigEr
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     if kind == "string_pattern_mismatch":
         expected = _described(cls, where) or expected
-    return ConfigError(subject, got=value, expected=expected, fix="correct the value")
+    return ConfigError(subject, got=value, expected=expected, fix=_fix_of_value(first))
+
+
+def _fix_of_value(error: Any) -> str:
+    if error["type"] != "literal_error":
+        return "correct the value"
+    # Pydantic gives the choices as one text: 'a', 'b' or 'c'.
+    choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+    near = difflib.get_close_matches(str(error["input"]), choices, n=1)
+    return f"did you mean '{near[0]}'?" if near else "correct the value"
 
 
 def _short(value: object) -> str:

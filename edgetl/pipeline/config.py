@@ -5,7 +5,9 @@ An unknown key, a wrong type, NaN, a missing section: each is one ConfigError th
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Literal
@@ -206,7 +208,7 @@ def _check_file(
             key,
             got=repr(value) + (", where no file is" if right else ""),
             expected=", ".join((*words, f"or a {' or '.join(suffixes)} file")),
-            fix="correct the name; a path is relative to the config",
+            fix=_nearest(value, words) or "correct the name; a path is relative to the config",
         )
 
 
@@ -296,7 +298,7 @@ def _check_variants(config: ReleaseConfig) -> None:
                 "[compile] variants",
                 got=repr(name),
                 expected="any of " + ", ".join(CANDIDATES),
-                fix="correct the name or leave the key out for all",
+                fix=_nearest(name, CANDIDATES) or "correct the name or leave the key out for all",
             )
     if not variants or len(set(variants)) != len(variants):
         raise ConfigError(
@@ -312,7 +314,8 @@ def _check_variants(config: ReleaseConfig) -> None:
                 "[gate] required",
                 got=repr(backend),
                 expected="backends that have a candidate: " + ", ".join(sorted(backends)),
-                fix="add a candidate of that backend or take it off the list",
+                fix=_nearest(backend, backends)
+                or "add a candidate of that backend or take it off the list",
             )
     if not config.required_backends:
         raise ConfigError(
@@ -321,3 +324,8 @@ def _check_variants(config: ReleaseConfig) -> None:
             expected="at least one backend",
             fix="name one, or leave the key out for all",
         )
+
+
+def _nearest(value: str, known: Iterable[str]) -> str | None:
+    near = difflib.get_close_matches(value, list(known), n=1)
+    return f"did you mean '{near[0]}'?" if near else None

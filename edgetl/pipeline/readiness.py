@@ -19,6 +19,7 @@ from typing import Any
 from edgetl.backends import registry
 from edgetl.backends.openvino import import_openvino
 from edgetl.backends.openvino_device import check_device
+from edgetl.data.sources import SOURCES, is_source, unknown_source
 from edgetl.errors import DataError, EdgetlError, MissingExtraError, UnavailableError, UsageError
 from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.config import ReleaseConfig
@@ -86,9 +87,12 @@ def _count(number: int, one: str) -> str:
 
 
 def _data(config: ReleaseConfig) -> str:
-    kind, _, place = config.data.source.partition(":")
-    if kind == "builtin":
-        return f"{config.data.source} comes with edgetl"
+    source = config.data.source
+    kind, _, place = source.partition(":")
+    if source in SOURCES:
+        return f"{source} comes with edgetl"
+    if not is_source(source) or kind == "builtin":
+        raise unknown_source(source)
     if not Path(place).exists():
         raise DataError(
             f"[data] source {config.data.source!r}",

@@ -54,6 +54,8 @@ def folder(tmp_path: Path) -> Path:
         (["release", "pets.toml", "--out", "ru"], {"runs"}),
         (["release", "pets.toml", "--out", "pets."], set()),
         (["verify", "pets-"], {"pets-1.0.0.edgetl"}),
+        (["inspect", "pets-"], {"pets-1.0.0.edgetl"}),
+        (["init", "--weights", "pets.tx"], {"pets.txt"}),
         (["predict", "pets-1.0.0.edgetl", "ca"], {"cat.jpg"}),
         (["gate", "--predictions", "a.npz", "pets.t"], {"pets.toml", "pets.txt"}),
         (["completion", "z"], {"zsh"}),

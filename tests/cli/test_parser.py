@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,26 @@ def test_every_command_has_help_with_an_example() -> None:
         text = parser.format_help()
         assert f"edgetl {name}" in text.split("example:")[1]
         assert max(map(len, text.splitlines())) <= 100
+
+
+def test_every_example_is_a_command_line_that_parses() -> None:
+    for name, parser in command_parsers(make_parser()).items():
+        lines = parser.format_help().split("example:\n")[1].split("\n\n")[0].splitlines()
+        assert lines
+        for line in lines:
+            program, *arguments = shlex.split(line)
+            assert (program, arguments[0]) == ("edgetl", name)
+            make_parser().parse_args(arguments)
+
+
+def test_help_fits_its_screen() -> None:
+    lines = make_parser().format_help().splitlines()
+    assert len(lines) <= 45
+    # Each command in one line: its name, and what it does beside it.
+    for name in command_parsers(make_parser()):
+        assert sum(line.split()[:1] == [name] and len(line.split()) > 1 for line in lines) == 1
+    for parser in (make_parser(), *command_parsers(make_parser()).values()):
+        assert max(map(len, parser.format_help().splitlines())) <= 96
 
 
 def test_the_readme_names_every_command() -> None:

@@ -214,3 +214,34 @@ def test_what_is_wrong_with_an_input_is_named(tmp_path: Path, text: str, named: 
     with pytest.raises(ConfigError) as caught:
         own(tmp_path, MODEL.replace('kind = "tensor"\nshape = [8, 8]', text))
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "nearest"),
+    [
+        ("[finetune]", "[finetun]", "finetune"),
+        ("val = 100", "vall = 100", "val"),
+        ('architecture = "mlp"', 'architecture = "mpl"', "mlp"),
+        ('weights = "none"', 'recipe = "two-stag"\nweights = "none"', "two-stage"),
+        ('weights = "none"', 'weights = "none"\n[compile]\nvariants = ["ov-in8"]', "ov-int8"),
+        ('weights = "none"', 'weights = "none"\n[gate]\nrequired = ["openvno"]', "openvino"),
+        ('weights = "none"', 'weights = "none"\n[gate.polcy]', "policy"),
+        ('weights = "none"', 'weights = "none"\n[gate.policy.objective]\nbach = 1', "batch"),
+        ('weights = "none"', 'weights = "none"\n[finetune.pretran]', "pretrain"),
+    ],
+)
+def test_a_misspelt_name_is_told_the_nearest(
+    tmp_path: Path, right: str, wrong: str, nearest: str
+) -> None:
+    assert right in GOOD
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD.replace(right, wrong))
+    assert caught.value.fix == f"did you mean '{nearest}'?"
+
+
+def test_misspelt_weights_are_told_the_nearest(tmp_path: Path) -> None:
+    text = GOOD.replace('kind = "tensor"\nshape = [8, 8]', "height = 32\nwidth = 32")
+    text = text.replace('"mlp"', '"resnet18"').replace('"none"', '"imagnet"')
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert caught.value.fix == "did you mean 'imagenet'?"

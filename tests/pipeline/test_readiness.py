@@ -93,3 +93,11 @@ def test_a_place_that_is_a_file_is_refused(config, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "run"):
         assert isinstance(look(config, place)["folder"].error, UsageError), place
+
+
+@pytest.mark.parametrize("source", ["builtin:digit", "foldr:photos", "photos", ""])
+def test_a_source_that_is_none_is_refused_with_the_nearest(
+    config, tmp_path: Path, source: str
+) -> None:
+    error = look(changed(config, "data", source=source), tmp_path / "run")["data"].error
+    assert isinstance(error, DataError) and error.got == "an unknown source"
