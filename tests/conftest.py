@@ -24,6 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         reasons["needs_fashion_mnist"] = "the Debian package dataset-fashion-mnist is missing"
     if shutil.which("strace") is None:
         reasons["needs_strace"] = "the Debian package strace is missing"
+    if shutil.which("chromium") is None:
+        reasons["needs_chromium"] = "the Debian package chromium is missing"
     for item in items:
         for marker, reason in reasons.items():
             if item.get_closest_marker(marker):

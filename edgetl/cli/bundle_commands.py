@@ -22,7 +22,9 @@ def predict_command(options: argparse.Namespace) -> int:
 
     _check_bundle(options, inputs=options.inputs)
     for path in options.inputs:
-        check_file(path, "an image, or a .npy file for a tensor classifier")
+        check_file(
+            path, "an image, a .npy file for a tensor classifier, or a .npz file for several inputs"
+        )
     inputs = [_read_input(path) for path in options.inputs]
     with Classifier.load(
         options.bundle,
@@ -59,11 +61,15 @@ def predict_command(options: argparse.Namespace) -> int:
 
 
 def _read_input(path: Path) -> Any:
-    if path.suffix.lower() != ".npy":
-        return path
-    from edgetl.cli.tensor_file import read_tensor
+    if path.suffix.lower() == ".npy":
+        from edgetl.cli.tensor_file import read_tensor
 
-    return read_tensor(path)
+        return read_tensor(path)
+    if path.suffix.lower() == ".npz":
+        from edgetl.data.npz_arrays import read_npz
+
+        return read_npz(path, follow_links=True)
+    return path
 
 
 def verify_command(options: argparse.Namespace) -> int:

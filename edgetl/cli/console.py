@@ -150,7 +150,7 @@ def _table(rows: tuple[Row, ...]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for name in ("variant", "backend", "prec"):
         table.add_column(name, no_wrap=True)
-    for name in ("MB", "p50 ms", "p99 ms", "×torch", "×fp32", "top-1 %", "NLL", "ECE"):
+    for name in ("MB", "p50 ms", "p99 ms", "×ref", "×fp32", "top-1 %", "NLL", "ECE"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("on", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -187,6 +187,8 @@ def _figure(value: float | None, form: str) -> str:
 def _next_steps(result: ReleaseResult, stage: str) -> list[str]:
     gate = result.folder / "gate"
     lines = [f"judged   {gate / 'verdict.md'} (also .json, .xml)"]
+    if result.report is not None:
+        lines.append(f"report   {result.report}")
     if result.verdict == "INCONCLUSIVE":
         lines += [f"open     {sentence}" for sentence in result.open_gates]
     elif result.verdict == "FAIL":

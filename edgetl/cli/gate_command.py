@@ -70,7 +70,7 @@ def _gate_predictions(options: argparse.Namespace) -> int:
             check_file(path, "a file to read")
     with extra("gate"):
         from edgetl.gate.render import to_json, to_junit, to_markdown
-    release = _judge_files(options)
+    release = judge_files(options)
     write_result(options, to_json(release))
     _write(options.junit, to_junit(release))
     _write(options.markdown, to_markdown(release).encode())
@@ -79,7 +79,8 @@ def _gate_predictions(options: argparse.Namespace) -> int:
     return release.exit_code
 
 
-def _judge_files(options: argparse.Namespace) -> ReleaseVerdict:
+def judge_files(options: argparse.Namespace) -> ReleaseVerdict:
+    """Judge the stored predictions that the options name."""
     from edgetl.gate import (
         JudgedData,
         JudgedVariant,

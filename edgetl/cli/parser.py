@@ -18,6 +18,7 @@ from edgetl.cli import (
     gate_command,
     init_command,
     release_commands,
+    report_command,
 )
 from edgetl.cli.arguments import add_common, positive_int, thread_count
 from edgetl.errors import UsageError
@@ -108,6 +109,7 @@ def make_parser() -> Parser:
         if name == "bundle":
             _add_gate(commands)
         _add_stage(commands, name, text)
+    _add_report(commands)
     _add_predict(commands)
     _add_verify(commands)
     _add_selftest(commands)
@@ -245,6 +247,31 @@ def _add_gate(commands: Any) -> None:
     add_common(parser)
 
 
+def _add_report(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "report",
+        "write the page that shows a release, or any two stored predictions",
+        report_command.report_command,
+        "edgetl report examples/digits.toml",
+        "edgetl report --predictions REF.npz CAND.npz --page report.html",
+    )
+    parser.add_argument(
+        "config", type=Path, nargs="?", metavar="CONFIG", help="the release's TOML file"
+    )
+    _add_run(parser)
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        nargs=2,
+        metavar=("REF", "CAND"),
+        help="show stored predictions (edgetl.predictions/1) instead of a release",
+    )
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="the limits, as TOML")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="the page of stored predictions")
+    add_common(parser)
+
+
 def _add_bundle(parser: Parser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .edgetl folder or zip")
 
@@ -281,7 +308,8 @@ def _add_predict(commands: Any) -> None:
         type=Path,
         nargs="+",
         metavar="INPUT",
-        help="images (JPEG, PNG, WEBP, BMP), or .npy files for a tensor classifier",
+        help="images (JPEG, PNG, WEBP, BMP), .npy files for a tensor classifier, or .npz files "
+        "with an array for each input of a classifier of several",
     )
     _add_choice(parser)
     parser.add_argument(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def release_command(options: argparse.Namespace) -> int:
     """Run a whole release; 0, 1 or 4 by its verdict."""
-    return _run_and_write(options, "bundle")
+    return _run_and_write(options, "report")
 
 
 def stage_command(options: argparse.Namespace) -> int:
@@ -48,6 +48,7 @@ def _run_and_write(options: argparse.Namespace, stage: str) -> int:
             "verdict": result.verdict,
             "folder": str(result.folder),
             "bundle": None if result.bundle is None else str(result.bundle),
+            "report": None if result.report is None else str(result.report),
             "open_gates": list(result.open_gates),
             "rows": [asdict(row) for row in result.rows],
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgetl.bench.result import BenchResult, Cell
@@ -56,6 +56,7 @@ def make_rows(
     *,
     threads: int,
     required: Collection[str],
+    reference_backend: str = "pytorch",
 ) -> tuple[Row, ...]:
     """The closing table: the reference first, then the candidates from slow to fast.
 
@@ -66,6 +67,8 @@ def make_rows(
         reference_on_val: Serves when there is no winner, and so no test figure.
         threads: What the latency was measured with.
         required: The backends that a verdict is needed for.
+        reference_backend: What the reference runs in: ``pytorch``, or ``onnxruntime`` for an
+            ONNX file that somebody brought.
     """
     cells = {cell.variant: cell for cell in bench.cells if cell.threads == threads}
     fp32 = [
@@ -85,6 +88,7 @@ def make_rows(
     reference = _row(
         cells["reference"], cells, best_fp32, metrics, split=split, verdict="reference"
     )
+    reference = replace(reference, backend=reference_backend)
     rows = []
     for entry in selection.entries:
         if entry.id in judged:
@@ -115,7 +119,7 @@ def _row(
     candidate = CANDIDATES.get(cell.variant)
     return Row(
         id=cell.variant,
-        backend=candidate.backend if candidate else "pytorch",
+        backend=candidate.backend if candidate else "",
         precision=str(candidate.precision) if candidate else str(Precision.FP32),
         size_mb=cell.size_mb,
         p50_ms=cell.p50_ms,

@@ -18,6 +18,7 @@ from torch import nn
 
 HERE = Path(__file__).parent
 SIZE = 24
+TRAINED_ON = 400
 
 
 class ChannelsLast(nn.Module):
@@ -43,24 +44,29 @@ class ChannelsLast(nn.Module):
         return torch.softmax(self.logits(x), dim=1)
 
 
-def pictures() -> tuple[torch.Tensor, torch.Tensor]:
-    """The digits as edgetl's `builtin:digits` has them, at the network's size."""
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """uint8 [1797, 8, 8] and labels."""
     digits = load_digits()
-    grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    return np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target
+
+
+def enlarged(grey: np.ndarray) -> torch.Tensor:
+    """float32 [n, 24, 24, 3]."""
     bilinear = Image.Resampling.BILINEAR
     resized = [np.asarray(Image.fromarray(one).resize((SIZE, SIZE), bilinear)) for one in grey]
-    images = np.repeat(np.stack(resized)[..., None], 3, axis=3).astype(np.float32)
-    return torch.from_numpy(images), torch.from_numpy(digits.target)
+    return torch.from_numpy(np.repeat(np.stack(resized)[..., None], 3, axis=3).astype(np.float32))
 
 
 def main() -> None:
-    """Train and export."""
-    images, labels = pictures()
+    """Train, export, and hand over the pictures that were not trained on."""
+    grey, target = pictures()
+    images = enlarged(grey[:TRAINED_ON])
+    labels = torch.from_numpy(target[:TRAINED_ON])
     torch.manual_seed(0)
     network = ChannelsLast()
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    for _ in range(15):
-        for rows in torch.randperm(1000).split(50):
+    for _ in range(25):
+        for rows in torch.randperm(TRAINED_ON).split(40):
             loss = nn.functional.cross_entropy(network.logits(images[rows]), labels[rows])
             optimizer.zero_grad()
             loss.backward()
@@ -75,7 +81,9 @@ def main() -> None:
         opset_version=18,
         external_data=False,
     )
-    print(f"wrote {path}")
+    held_out = HERE / "held_out.npz"
+    np.savez_compressed(held_out, images=grey[TRAINED_ON:], labels=target[TRAINED_ON:])
+    print(f"wrote {path} and {held_out}")
 
 
 if __name__ == "__main__":

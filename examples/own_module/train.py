@@ -1,6 +1,7 @@
 """Writes a folder of JPEGs and trains `my_model.SmallNet` on it, without edgetl.
 
-The pictures are scikit-learn's handwritten digits, enlarged to 44 × 44 pixels.
+The pictures are scikit-learn's handwritten digits, enlarged to 44 × 44 pixels. The network sees
+train/ only: edgetl fits the temperature and chooses the variant on val/, and judges on test/.
 
     python examples/own_module/train.py
 """
@@ -17,14 +18,14 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 HERE = Path(__file__).parent
-TEST_FROM = 1000
+PARTS = {"train": (0, 597), "val": (597, 997), "test": (997, 1797)}
 
 
 def write_photos(folder: Path) -> None:
-    """One folder per class inside train/ and test/."""
+    """One folder per class inside train/, val/ and test/."""
     digits = load_digits()
     for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        part = "train" if number < TEST_FROM else "test"
+        part = next(name for name, (low, high) in PARTS.items() if low <= number < high)
         target = folder / part / str(label) / f"{number:04d}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray(np.uint8(image * 15)).resize((44, 44), Image.Resampling.BICUBIC)

@@ -23,12 +23,13 @@ from edgetl.gate.render import to_json, to_junit, to_markdown
 from edgetl.gate.selection import Candidate, Selection, select
 from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.context import StageContext
+from edgetl.pipeline.familiar import familiar_images
 from edgetl.pipeline.flips import FLIPS, keep_flips
 from edgetl.pipeline.ptq import ptq_part
 from edgetl.pipeline.run_folder import stage_key
 from edgetl.pipeline.stages.bench import REFERENCE, RESULT
 from edgetl.pipeline.summary import SUMMARY, make_rows
-from edgetl.reference.description import DESCRIPTION_FILE, read_description
+from edgetl.reference.description import DESCRIPTION_FILE, ONNX_ARCHITECTURE, read_description
 
 
 def run(context: StageContext, out: Path) -> None:
@@ -41,7 +42,11 @@ def run(context: StageContext, out: Path) -> None:
     write_json(out / "selection.json", asdict(selection))
     for entry in selection.entries:
         context.reporter.note(f"{entry.id}: {entry.reason}")
-    judged = _judge_winners(context, selection, bench, out) if selection.winners else {}
+    judged = (
+        _judge_winners(context, selection, bench, on_val[REFERENCE], out)
+        if selection.winners
+        else {}
+    )
     verdict = _release_verdict(context, selection, judged, bench, out)
     write_json(out / "verdict.json", to_json(verdict))
     write_atomic(out / "verdict.xml", to_junit(verdict))
@@ -53,6 +58,7 @@ def run(context: StageContext, out: Path) -> None:
         on_val[REFERENCE],
         threads=context.threads,
         required=context.config.required_backends,
+        reference_backend=_reference_backend(context),
     )
     write_json(out / SUMMARY, {"rows": [asdict(row) for row in rows]})
 
@@ -109,7 +115,11 @@ def _select(
 
 
 def _judge_winners(
-    context: StageContext, selection: Selection, bench: BenchResult, out: Path
+    context: StageContext,
+    selection: Selection,
+    bench: BenchResult,
+    reference_on_val: Predictions,
+    out: Path,
 ) -> dict[str, Verdict]:
     """Open the test split for the winners and judge each at its share of alpha."""
     winners = tuple(selection.winners.values())
@@ -134,6 +144,11 @@ def _judge_winners(
         {name: answers[name] for name in winners},
         context.input,
     )
+    # What edgetl trains has never met val; of a network that came trained nobody can say so.
+    if context.config.model is not None and (
+        warning := familiar_images(reference_on_val, answers[REFERENCE])
+    ):
+        context.reporter.note(warning)
     calib = context.splits.load("calib")
     ptq = ptq_part(context)
     return {
@@ -157,6 +172,12 @@ def _model_hashes(context: StageContext, names: Iterable[str]) -> dict[str, str]
         name: stage_key({file: compiled[file] for file in context.candidate(name).files})
         for name in names
     }
+
+
+def _reference_backend(context: StageContext) -> str:
+    """An ONNX file that somebody brought is its own reference, in the runtime it was made for."""
+    description, _ = read_description(context.folder.stage("calibrate"))
+    return "onnxruntime" if description.architecture == ONNX_ARCHITECTURE else "pytorch"
 
 
 def _reference_hash(context: StageContext) -> str:

@@ -1,0 +1,64 @@
+"""`edgetl report`: a release's page, or one of any two stored predictions."""
+
+from __future__ import annotations
+
+import argparse
+
+from edgetl.cli.arguments import check_file, check_outputs, write_result
+from edgetl.cli.gate_command import judge_files
+from edgetl.cli.release_commands import plan_command, run_until
+from edgetl.errors import UsageError
+from edgetl.extras import extra
+
+
+def report_command(options: argparse.Namespace) -> int:
+    """Write the page; 0 when it is there, whatever the verdict on it."""
+    if (options.config is None) == (options.predictions is None):
+        raise UsageError(
+            "command line",
+            got="neither or both of CONFIG and --predictions",
+            expected="one of the two",
+            fix="edgetl report CONFIG, or edgetl report --predictions REF.npz CAND.npz --page FILE",
+        )
+    if options.predictions is not None:
+        return _report_predictions(options)
+    if options.page is not None or options.policy is not None:
+        raise UsageError(
+            "edgetl report",
+            got="--page or --policy beside CONFIG",
+            expected="the config's own policy, and the page in the run's folder",
+            fix="leave them out, or report on --predictions",
+        )
+    check_outputs(options, "json", inputs=[options.config])
+    if options.dry_run:
+        return plan_command(options, "report")
+    result = run_until(options, "report")
+    write_result(options, {"report": str(result.report), "verdict": result.verdict})
+    return 0
+
+
+def _report_predictions(options: argparse.Namespace) -> int:
+    if options.page is None:
+        raise UsageError(
+            "edgetl report --predictions",
+            got="no --page",
+            expected="the file to write",
+            fix="--page report.html",
+        )
+    for path in (*options.predictions, options.policy):
+        if path is not None:
+            check_file(path, "a file to read")
+    check_outputs(options, "json", "page", inputs=[*options.predictions, options.policy])
+    options.bench = None
+    options.variant = None
+    with extra("report"):
+        from edgetl.gate import Predictions
+        from edgetl.gate.render import to_json
+        from edgetl.report import report_from_predictions, write_report
+    verdict = judge_files(options)
+    reference, candidate = (Predictions.load(path) for path in options.predictions)
+    write_report(options.page, report_from_predictions(reference, candidate, to_json(verdict)))
+    write_result(options, {"report": str(options.page), "verdict": str(verdict.verdict)})
+    if not options.quiet and str(options.json) != "-":
+        print(f"report   {options.page}")
+    return 0
