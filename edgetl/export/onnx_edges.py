@@ -53,7 +53,7 @@ def put_head(
     Args:
         graph: Whatever its outputs are.
         logits: What the softmax is to be taken of, and before it tensors of the same numbers,
-            shape and type, nearest first; the last that a linear layer gives is taken.
+            shape and type, nearest first; the last is taken, or the last of a linear layer.
         ending: What these are: probabilities become logits by their logarithm.
         temperature: Divides the logits.
 
@@ -61,7 +61,7 @@ def put_head(
         The logits after the division.
     """
     linear = [value for value in logits if _weights(value)]
-    value = linear[-1] if linear else logits[0]
+    value = (linear or logits)[-1]
     if ending is OnnxEnding.PROBABILITIES:
         floor = _constant(graph, "edgetl/lowest_probability", np.float32(LOWEST_PROBABILITY))
         value = _add(graph, "Clip", [value, floor])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -158,7 +158,8 @@ def _rewritten(
 ) -> tuple[ir.Model, ir.Value]:
     """The model with both edges, and what its softmax is taken of."""
     description = describe_proto(proto, output=output)
-    names = _logits(proto, description, len(head.classes))
+    known = _known(proto)
+    names = _logits(proto, description, known, len(head.classes))
     model = ir.from_proto(proto)
     graph = model.graph
     _apply(
@@ -168,6 +169,7 @@ def _rewritten(
     )
     values = {value.name: value for node in graph for value in node.outputs}
     logits = [values[name] for name in names]
+    _pass_idle_casts(graph, {name for name, tensor in known.items() if _is_float(tensor)})
     reserved = {"probabilities", "logits", *(part.name for part in parts)}
     keep_names_free(graph, reserved)
     free_batch(graph, parts[0].batch)
@@ -192,20 +194,54 @@ def _apply(model: ir.Model, *passes: ir.passes.InPlacePass) -> None:
         tidy(model)
 
 
-def _logits(proto: onnx.ModelProto, description: OnnxDescription, classes: int) -> list[str]:
+def _known(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
+    """Dtypes and shapes, as far as the graph tells them."""
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {value.name: value.type.tensor_type for value in values}
+
+
+def _logits(
+    proto: onnx.ModelProto,
+    description: OnnxDescription,
+    known: Mapping[str, onnx.TypeProto.Tensor],
+    classes: int,
+) -> list[str]:
     """The tensors that hold the logits as float32 [batch, classes], the answer's end first."""
     makers = {name: node for node in proto.graph.node for name in node.output}
-    inferred = onnx.shape_inference.infer_shapes(proto).graph
-    known = {v.name: v.type.tensor_type for v in (*inferred.value_info, *inferred.output)}
     chain = shape_ops_back(description.logits, makers)
+    if chain[0] in known and not _is_float(known[chain[0]]):
+        raise ModelError(
+            f"{SUBJECT}, tensor '{chain[0]}'",
+            got="logits that are not float32",
+            expected="float32",
+            fix="convert the network to float32 before its export",
+        )
     fit = [name for name in chain if name in known and _is_answer(known[name], classes)]
-    return list(dict.fromkeys((chain[0], *fit)))
+    return fit or chain[:1]
 
 
 def _is_answer(tensor: onnx.TypeProto.Tensor, classes: int) -> bool:
     sizes = tensor.shape.dim
-    is_float = tensor.elem_type == onnx.TensorProto.FLOAT
-    return is_float and len(sizes) == 2 and bool(sizes[1].dim_value == classes)
+    return _is_float(tensor) and len(sizes) == 2 and bool(sizes[1].dim_value == classes)
+
+
+def _is_float(tensor: onnx.TypeProto.Tensor) -> bool:
+    return bool(tensor.elem_type == onnx.TensorProto.FLOAT)
+
+
+def _pass_idle_casts(graph: ir.Graph, floats: set[str]) -> None:
+    """Let readers of a Cast from float32 to float32 read what it casts, in place.
+
+    Keras writes one after every operator; between a layer and its bias or activation they keep
+    runtimes from fusing these.
+    """
+    for node in tuple(graph):
+        source = node.inputs[0] if node.op_type == "Cast" else None
+        if source is None or node.attributes.get_int("to") != ir.DataType.FLOAT:
+            continue
+        if source.name in floats:
+            node.outputs[0].replace_all_uses_with(source, replace_graph_outputs=True)
 
 
 def _serialized(model: ir.Model) -> bytes:

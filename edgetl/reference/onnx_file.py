@@ -185,7 +185,7 @@ def read_proto(model: bytes) -> onnx.ModelProto:
 
 def _parsed(model: bytes) -> onnx.ModelProto:
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         return onnx.load_from_string(model)

@@ -385,6 +385,38 @@ def test_weights_that_another_layer_shares_stay_as_they_are() -> None:
     assert_answers(rewritten, x, softmax(one_by_one(model, x) / 1.7), "features")
 
 
+def test_casts_that_change_nothing_are_left_out() -> None:
+    """As Keras writes them on PyTorch: after every operator."""
+    rng = np.random.default_rng(0)
+    cast = {"to": onnx.TensorProto.FLOAT}
+    nodes = [
+        node("Cast", ["x"], ["c0"], **cast),
+        node("MatMul", ["c0", "w"], ["m"]),
+        node("Cast", ["m"], ["c1"], **cast),
+        node("Add", ["c1", "b"], ["a"]),
+        node("Cast", ["a"], ["c2"], **cast),
+        node("Softmax", ["c2"], ["s"]),
+        node("Cast", ["s"], ["y"], **cast),
+    ]
+    weights = {"w": rng.normal(size=(6, 10)), "b": rng.normal(size=10)}
+    model = made(nodes, weights, {"x": [1, 6]}, {"y": [1, 10]})
+    x = rng.normal(size=(32, 6)).astype(np.float32)
+    rewritten = onnx_from_onnx(model, input=TensorInput(shape=(6,)), head=HEAD)
+    assert operators(rewritten) == ["MatMul", "Add", "Softmax"]
+    assert_answers(rewritten, x, softmax(np.log(one_by_one(model, x)) / 1.7), "features")
+
+
+def test_logits_in_float64_are_refused() -> None:
+    nodes = [
+        node("Cast", ["x"], ["d"], to=onnx.TensorProto.DOUBLE),
+        node("Softmax", ["d"], ["s"]),
+        node("Cast", ["s"], ["y"], to=onnx.TensorProto.FLOAT),
+    ]
+    model = made(nodes, {}, {"x": [1, 10]}, {"y": [1, 10]})
+    with pytest.raises(ModelError, match="convert the network to float32"):
+        onnx_from_onnx(model, input=TensorInput(shape=(10,)), head=HEAD)
+
+
 def test_names_that_edgetl_needs_are_made_free() -> None:
     nodes = [
         node("Relu", ["image"], ["logits"], name="edgetl/Cast"),
