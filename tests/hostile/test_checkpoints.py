@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save, save_file
 
-from edgetl.errors import CheckpointError
+from edgetl.errors import CheckpointError, ModelError
 from edgetl.files import sha256_bytes
 from edgetl.reference.checkpoint import ClassifierDescription, load_classifier, save_classifier
-from edgetl.reference.network import Mlp
-from edgetl.spec import Head, TensorInput
+from edgetl.reference.client import ReferenceBackend
+from edgetl.reference.network import Mlp, build_network
+from edgetl.reference.trained import trained_network
+from edgetl.spec import Head, ImageInput, TensorInput
 from edgetl.train.backbones import load_weights
 
 HEAD = Head(layer="head", classes=("a", "b", "c"))
@@ -238,3 +241,108 @@ def test_the_loader_of_starting_weights_meets_the_same(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(CheckpointError, match="an empty file"):
         loaded_weights(Mlp(features=4, classes=3), str(path))
+
+
+# State dicts of other tools (.pt): opened with weights_only alone.
+
+
+def _trained(path: Path) -> None:
+    trained_network("mlp", weights=str(path), input=TensorInput(shape=(4,)), classes=HEAD.classes)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch-zip", "torch-legacy", "entry"])
+def test_a_state_dict_that_would_run_code_is_refused(tmp_path: Path, kind: str) -> None:
+    fired, path = tmp_path / "fired", tmp_path / "w.pt"
+    hostile: dict[str, Any] = {"head.weight": torch.ones(1), "canary": Canary(fired)}
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(hostile))
+    else:
+        hostile = {"state_dict": hostile} if kind == "entry" else hostile
+        torch.save(hostile, path, _use_new_zipfile_serialization=kind != "torch-legacy")
+    with pytest.raises(CheckpointError, match="files that can run code are not opened"):
+        _trained(path)
+    assert not fired.exists()
+
+
+def test_a_whole_module_or_torchscript_as_weights_is_refused(tmp_path: Path) -> None:
+    module, path = Mlp(features=4, classes=3), tmp_path / "whole.pt"
+    torch.save(module, path)
+    with pytest.raises(CheckpointError, match=r"got edgetl\.reference\.network\.Mlp"):
+        _trained(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(module, torch.ones(1, 4)), path)
+    with pytest.raises(CheckpointError, match="TorchScript"):
+        _trained(path)
+
+
+def test_every_truncation_of_a_state_dict_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    for legacy in (False, True):
+        torch.save(
+            Mlp(features=4, classes=3).state_dict(),
+            path,
+            _use_new_zipfile_serialization=not legacy,
+        )
+        whole = path.read_bytes()
+        for length in (0, 1, 9, 100, len(whole) // 2, len(whole) - 1):
+            path.write_bytes(whole[:length])
+            with pytest.raises(CheckpointError) as caught:
+                _trained(path)
+            assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_no_file_are_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file"):
+        _trained(tmp_path / "w.pt")
+    os.mkfifo(tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match="not a regular file"):
+        _trained(tmp_path / "w.pt")
+
+
+# Code of a checkpoint's choosing.
+
+EVIL = "from pathlib import Path\nPath(__file__).with_name('fired').touch()\ndef make(): ...\n"
+
+
+@pytest.mark.parametrize("place", ["beside", "working folder"])
+def test_a_checkpoint_never_imports_code_on_its_own_word(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    home = folder if place == "beside" else tmp_path
+    (home / "evil_code.py").write_text(EVIL)
+    monkeypatch.delitem(sys.modules, "evil_code", raising=False)
+    monkeypatch.chdir(home)
+    monkeypatch.syspath_prepend(str(home))
+    _describe(folder, lambda value: value.update(architecture="python:evil_code:make"))
+    _refused(folder, "which is code, and no folder to take it from")
+    with pytest.raises(CheckpointError, match="which is code"):
+        ReferenceBackend(folder, threads=1)
+    assert not (home / "fired").exists()
+    # It would have run.
+    with pytest.raises(ModelError, match="NoneType"):
+        load_classifier(folder, code=home)
+    assert (home / "fired").exists()
+
+
+@pytest.mark.parametrize(
+    "architecture", ["python:os:getcwd", "python:../evil_code:make", "python:json.tool:main"]
+)
+def test_code_comes_from_the_callers_folder_only(
+    folder: Path, tmp_path: Path, architecture: str
+) -> None:
+    _describe(folder, lambda value: value.update(architecture=architecture))
+    with pytest.raises(CheckpointError, match=r"not in|MODULE"):
+        load_classifier(folder, code=tmp_path)
+
+
+@pytest.mark.parametrize("layer", ["conv1", "nope", "fc.weight", ""])
+def test_a_timm_checkpoint_whose_head_is_none_is_refused(
+    folder: Path, tmp_path: Path, layer: str
+) -> None:
+    spec = ImageInput(height=32, width=32)
+    head = Head(layer="fc", classes=("a", "b", "c"))
+    description = ClassifierDescription(architecture="timm:resnet10t", input=spec, head=head)
+    save_classifier(tmp_path / "timm", build_network("timm:resnet10t", 3, spec), description)
+    _describe(tmp_path / "timm", lambda value: value["head"].update(layer=layer))
+    _refused(tmp_path / "timm", "head layer")
