@@ -39,14 +39,14 @@ def note(text: str) -> None:
 
 def show(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table, at most 100 columns wide; the first column is text, the others numbers."""
-    # As Text: a string would be read as markup, and [0.95, 1.05] taken for a style.
-    table = Table(title=Text(title, "bold"), box=SIMPLE_HEAD, title_justify="left")
+    # Text everywhere: a string is read as markup, and [0.95, 1.05] could be taken for a style.
+    table = Table(box=SIMPLE_HEAD)
     for position, name in enumerate(head):
         table.add_column(Text(name), justify="right" if position else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(str(value)) for value in row))
     terminal = sys.stdout.isatty()
-    Console(width=None if terminal else WIDTH, highlight=False).print(table)
+    Console(width=None if terminal else WIDTH, highlight=False).print(Text(title), table)
 
 
 def times(found: Ratio | None) -> str:
