@@ -99,9 +99,11 @@ class _Preprocess(nn.Module):
         self.register_buffer("shift", torch.from_numpy((-mean / std).astype(np.float32)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # TensorRT takes a uint8 input only when a Cast is its one and first reader. Without
-        # contiguous(), the strides of NHWC reach the pooling layers, whose export then gathers.
-        pixels = x.to(torch.float32).permute(0, 3, 1, 2).contiguous()
+        # TensorRT takes a uint8 input only when a Cast is its one and first reader. Without a new
+        # layout, the strides of NHWC reach the pooling layers, whose export then gathers, and a
+        # view that the network takes; of one channel contiguous() would give the old layout.
+        pixels = x.to(torch.float32).permute(0, 3, 1, 2)
+        pixels = pixels.clone(memory_format=torch.contiguous_format)
         if self.reverses:
             pixels = pixels.flip(1)
         return pixels * self.scale + self.shift

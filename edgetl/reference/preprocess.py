@@ -51,7 +51,8 @@ class Preprocess(nn.Module):
         if self.reverses:
             pixels = pixels.flip(1)
         normal = (pixels / self.top - self.mean) / self.std
-        return normal.contiguous() if self.contiguous else normal
+        # Not contiguous(): of one channel both layouts are, and convolutions then take the other.
+        return normal.clone(memory_format=torch.contiguous_format) if self.contiguous else normal
 
 
 class Preprocesses(nn.ModuleList):

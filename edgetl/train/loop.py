@@ -191,7 +191,7 @@ def _head_of(
     """The head that the config names, that the architecture is known to have, or that is found."""
     known = config.architecture in HEADS
     named = head_layer(network, config.architecture) if known else None
-    return find_head_layer(network, input, classes, config.head or named)
+    return find_head_layer(network, input, classes, named if config.head is None else config.head)
 
 
 def _history(
