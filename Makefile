@@ -14,7 +14,7 @@ help:
 	@echo "make test-all  the same and the slow tests"
 	@echo "make env       only the environment (.venv, from requirements.lock)"
 	@echo "make lint      ruff, mypy and import-linter"
-	@echo "make docs      docs/cli.md, generated from the help pages"
+	@echo "make docs      docs/cli.md and the config schema, generated"
 	@echo "make lock      requirements.lock, resolved anew"
 
 env: $(STAMP)
@@ -46,6 +46,7 @@ test-all: lint
 
 docs: env
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_schema.py
 
 lock: env
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \

@@ -24,19 +24,17 @@ from edgetl.export.onnx_free_batch import free_batch
 from edgetl.export.onnx_proof import probe, prove
 from edgetl.reference.description import check_head
 from edgetl.reference.onnx_file import (
-    SUBJECT,
     OnnxDescription,
     OnnxEnding,
     OnnxValue,
     Output,
     describe_onnx,
     describe_proto,
-    opset_of,
-    read_proto,
     shape_ops_back,
 )
 from edgetl.reference.onnx_inputs import InputPart, input_parts
 from edgetl.reference.onnx_network import OnnxNetwork
+from edgetl.reference.onnx_proto import SUBJECT, opset_of, read_proto
 from edgetl.spec import ClassifierInput, Head
 from edgetl.version import __version__
 

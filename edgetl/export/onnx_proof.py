@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from edgetl.backends.ort import OrtBackend
 from edgetl.errors import BackendError, ModelError
-from edgetl.reference.onnx_file import SUBJECT
 from edgetl.reference.onnx_inputs import InputPart
 from edgetl.reference.onnx_network import OnnxNetwork
+from edgetl.reference.onnx_proto import SUBJECT
 from edgetl.spec import Array, ImageInput
 
 SAMPLES = 3

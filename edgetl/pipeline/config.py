@@ -247,6 +247,7 @@ def training_config(config: ReleaseConfig, *, weights: str) -> FinetuneConfig:
     default: Augment = "light" if isinstance(config.input.spec(), ImageInput) else "none"
     return FinetuneConfig(
         architecture=section.architecture,
+        head=section.head,
         weights=weights,
         recipe=section.recipe,
         device=section.device,

@@ -7,20 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from edgetl.backends.onnx_check import MAX_OPSET, MIN_OPSET, check_onnx
-from edgetl.backends.onnx_wire import read_onnx
 from edgetl.errors import ModelError
-from edgetl.extras import extra
+from edgetl.reference.onnx_proto import SUBJECT, dtype_name, opset_of, read_proto, real_inputs
 
 if TYPE_CHECKING:
     import onnx
 
 Output = Literal["logits", "probabilities"]
-
-OLDEST_OPSET = 9
-SUBJECT = "ONNX model"
 
 # What changes the shape of an answer at most, never its numbers.
 _SHAPE_OPS = frozenset({"Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze"})
@@ -146,69 +139,6 @@ def describe_proto(proto: onnx.ModelProto, *, output: Output | None = None) -> O
     )
 
 
-def read_proto(model: bytes) -> onnx.ModelProto:
-    """Parse a file made elsewhere, after the checks that a backend makes before it loads one.
-
-    Raises:
-        ModelError: As `describe_onnx` says.
-    """
-    with extra("export"):
-        import onnx
-    read = read_onnx(model, SUBJECT)
-    opset = read.opsets.get("", read.opsets.get("ai.onnx", 0))
-    if not OLDEST_OPSET <= opset <= MAX_OPSET:
-        raise ModelError(
-            SUBJECT,
-            got=f"opset {opset}",
-            expected=f"{OLDEST_OPSET} to {MAX_OPSET}",
-            fix="export it again with opset 20",
-        )
-    if opset >= MIN_OPSET:
-        check_onnx(model, SUBJECT)
-    proto = _parsed(model)
-    if opset < MIN_OPSET:
-        _check_older(proto)
-    try:
-        onnx.checker.check_model(proto)
-    # Text that is not UTF-8 fails in the checker's own message.
-    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
-        raise ModelError(
-            SUBJECT,
-            got=" ".join(str(error).split())[:300],
-            expected="a graph that the ONNX standard allows",
-            fix="export it again; python -c \"import onnx; onnx.checker.check_model('model.onnx')\""
-            " says the same",
-        ) from error
-    _check_weights(proto.graph)
-    return proto
-
-
-def _parsed(model: bytes) -> onnx.ModelProto:
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    try:
-        return onnx.load_from_string(model)
-    except DecodeError as error:
-        raise ModelError(
-            SUBJECT,
-            got=str(error),
-            expected="an ONNX model in protobuf encoding",
-            fix="export the model anew; the file may be cut short or damaged",
-        ) from error
-
-
-def opset_of(proto: onnx.ModelProto) -> int:
-    """The version of the ONNX standard's operators."""
-    return next(int(item.version) for item in proto.opset_import if item.domain in ("", "ai.onnx"))
-
-
-def real_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """The inputs that are no weights: files before IR version 4 list the weights as well."""
-    weights = {tensor.name for tensor in graph.initializer}
-    return [value for value in graph.input if value.name not in weights]
-
-
 def shape_ops_back(name: str, makers: Mapping[str, onnx.NodeProto]) -> list[str]:
     """A tensor and those before it that hold the same numbers in another shape, nearest first."""
     chain = [name]
@@ -227,66 +157,6 @@ def shape_text(shape: Iterable[int | None]) -> str:
     return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
 
 
-def _check_older(proto: onnx.ModelProto) -> None:
-    """The same list of operators holds for an older opset, whose number alone is raised."""
-    import onnx
-
-    raised = onnx.ModelProto()
-    raised.CopyFrom(proto)
-    for item in raised.opset_import:
-        item.version = max(item.version, MIN_OPSET)
-    check_onnx(raised.SerializeToString(), SUBJECT)
-
-
-def _check_weights(graph: onnx.GraphProto) -> None:
-    if any(node.op_type in ("DequantizeLinear", "QLinearConv") for node in graph.node):
-        raise ModelError(
-            SUBJECT,
-            got="a model that is quantized already",
-            expected="a float32 model, against which quantized ones are judged",
-            fix="give the model that it was quantized from",
-        )
-    for name, tensor in _tensors(graph):
-        _check_weight(name, tensor)
-
-
-def _tensors(graph: onnx.GraphProto) -> Iterable[tuple[str, onnx.TensorProto]]:
-    yield from ((tensor.name, tensor) for tensor in graph.initializer)
-    for node in graph.node:
-        yield from ((node.name or node.output[0], a.t) for a in node.attribute if a.HasField("t"))
-
-
-def _check_weight(name: str, tensor: onnx.TensorProto) -> None:
-    from onnx import TensorProto, numpy_helper
-
-    where = f"{SUBJECT}, constant '{name}'"
-    if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
-        raise ModelError(
-            where,
-            got=_dtype(tensor.data_type),
-            expected="float32, the reference's precision",
-            fix="export the network in float32; edgetl makes the smaller precisions of it",
-        )
-    if tensor.data_type not in (TensorProto.FLOAT, TensorProto.DOUBLE):
-        return
-    try:
-        numbers = numpy_helper.to_array(tensor)
-    except (ValueError, TypeError) as error:
-        raise ModelError(
-            where,
-            got=str(error),
-            expected=f"as many numbers as its shape {list(tensor.dims)} says",
-            fix="export the model anew; the file may be damaged",
-        ) from error
-    if np.isnan(numbers).any():
-        raise ModelError(
-            where,
-            got="NaN",
-            expected="finite weights",
-            fix="export a checkpoint from before the training diverged",
-        )
-
-
 def _value(value: onnx.ValueInfoProto) -> OnnxValue:
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type"):
@@ -298,14 +168,7 @@ def _value(value: onnx.ValueInfoProto) -> OnnxValue:
         )
     sizes = tensor.shape.dim
     shape = tuple(int(one.dim_value) if one.HasField("dim_value") else None for one in sizes)
-    return OnnxValue(name=value.name, dtype=_dtype(tensor.elem_type), shape=shape)
-
-
-def _dtype(element: int) -> str:
-    from onnx import TensorProto
-
-    name = str(TensorProto.DataType.Name(element)).lower()
-    return {"float": "float32", "double": "float64"}.get(name, name)
+    return OnnxValue(name=value.name, dtype=dtype_name(tensor.elem_type), shape=shape)
 
 
 def _answer(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgetl.errors import ModelError
-from edgetl.reference.onnx_file import SUBJECT, OnnxDescription, OnnxValue, shape_text
+from edgetl.reference.onnx_file import OnnxDescription, OnnxValue, shape_text
+from edgetl.reference.onnx_proto import SUBJECT
 from edgetl.spec import ClassifierInput, ImageInput, SingleInput, named_parts
 
 Layout = Literal["NCHW", "NHWC", "as it is"]

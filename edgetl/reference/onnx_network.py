@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from edgetl.backends.checked import check_threads
 from edgetl.backends.ort import OrtBackend, import_onnxruntime
 from edgetl.errors import BackendError, DataError, ModelError
-from edgetl.reference.onnx_file import SUBJECT, OnnxEnding, Output, describe_onnx
+from edgetl.reference.onnx_file import OnnxEnding, Output, describe_onnx
 from edgetl.reference.onnx_inputs import InputPart, input_parts
+from edgetl.reference.onnx_proto import SUBJECT
 from edgetl.spec import Array, ClassifierInput, ImageInput, Setting
 
 # The least normal float32: with a larger floor, logits further apart than its logarithm would

@@ -84,6 +84,7 @@ def _train(context: StageContext, section: FinetuneSection, out: Path) -> None:
         classes=context.splits.classes,
         out=context.scratch,
         progress=training_progress(context.reporter, section.architecture),
+        code=context.code,
     )
     for name in ("model.safetensors", "classifier.json", "history.json"):
         shutil.copyfile(context.scratch / name, out / name)
