@@ -23,8 +23,8 @@ def read_proto(model: bytes) -> onnx.ModelProto:
     """Parse a file made elsewhere, after the checks that a backend makes before it loads one.
 
     Raises:
-        ModelError: For bytes that are not ONNX, an opset outside 9 to 26, a graph that a backend or the
-            standard refuses, and weights that are NaN, not float32 or quantized already.
+        ModelError: For bytes that are not ONNX, an opset outside 9 to 26, a graph that a backend
+            or the standard refuses, and weights that are NaN, not float32 or quantized already.
     """
     with extra("export"):
         import onnx
