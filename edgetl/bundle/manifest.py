@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from edgetl.files import canonical_json
-from edgetl.spec import ClassifierInput, Setting, Variant, input_to_json
+from edgetl.input_json import input_to_json
+from edgetl.spec import ClassifierInput, Setting, Variant
 
 SCHEMA = "edgetl.bundle/1"
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")

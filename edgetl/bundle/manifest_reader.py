@@ -24,7 +24,8 @@ from edgetl.bundle.manifest import (
 from edgetl.bundle.problem import MANIFEST, RESERVED, path_fault, paths_fault
 from edgetl.errors import BundleError, DataError, SpecError
 from edgetl.files import parse_json
-from edgetl.spec import ClassifierInput, Precision, Variant, input_from_json, input_to_json
+from edgetl.input_json import input_from_json, input_to_json
+from edgetl.spec import ClassifierInput, Precision, Variant
 
 MAX_MANIFEST_BYTES = 16 << 20
 # Above it a golden set would prove nothing.

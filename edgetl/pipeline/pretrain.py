@@ -22,11 +22,12 @@ from edgetl.data.sources import Dataset
 from edgetl.data.store import SplitPart
 from edgetl.errors import CheckpointError
 from edgetl.files import atomic_folder, sha256_file
+from edgetl.input_json import input_to_json
 from edgetl.pipeline.events import Reporter
 from edgetl.pipeline.run_folder import stage_key
 from edgetl.pipeline.sections import FinetuneSection
 from edgetl.reference.description import WEIGHTS_FILE, read_description
-from edgetl.spec import ClassifierInput, input_to_json
+from edgetl.spec import ClassifierInput
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.loop import TrainProgress, finetune
 from edgetl.train.session import chosen_device

@@ -22,8 +22,9 @@ from edgetl import errors
 from edgetl.backends.checked import CheckedBackend, check_threads
 from edgetl.backends.execution import Execution
 from edgetl.errors import BackendError, EdgetlError, SpecError, UsageError, WorkerError
+from edgetl.input_json import input_from_json
 from edgetl.reference.framing import read_frame, write_frame
-from edgetl.spec import Array, Setting, TensorSpec, input_from_json
+from edgetl.spec import Array, Setting, TensorSpec
 
 _PATIENCE_S = 10.0
 _TAIL = 2000

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from edgetl.errors import CheckpointError, DataError, SpecError
 from edgetl.files import parse_json
-from edgetl.spec import ClassifierInput, Head, input_from_json, input_to_json
+from edgetl.input_json import input_from_json, input_to_json
+from edgetl.spec import ClassifierInput, Head
 
 SCHEMA = "edgetl.classifier/1"
 DESCRIPTION_FILE = "classifier.json"

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import edgetl
 from edgetl import errors
 from edgetl.errors import EdgetlError, WorkerError
-from edgetl.spec import ImageInput, input_from_json
+from edgetl.input_json import input_from_json
+from edgetl.spec import ImageInput
 
 _TAIL = 2000
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from edgetl.errors import ConfigError, EdgetlError
 from edgetl.extras import extra
-from edgetl.spec import ImageInput, Interpolation, input_to_json
+from edgetl.input_json import input_to_json
+from edgetl.spec import ImageInput, Interpolation
 
 _INTERPOLATIONS: dict[str, Interpolation] = {
     "nearest": "nearest",

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgetl.errors import BackendError, EdgetlError, WorkerError
+from edgetl.input_json import input_to_json
 from edgetl.reference.answering import Answering, load_answering
 from edgetl.reference.framing import read_frame, write_frame
-from edgetl.spec import Array, input_to_json
+from edgetl.spec import Array
 
 
 def serve(worker: Answering, source: IO[bytes], target: IO[bytes]) -> None:

@@ -17,15 +17,10 @@ from edgetl.data.store import SplitPart
 from edgetl.errors import ConfigError, DataError, UnavailableError
 from edgetl.extras import extra
 from edgetl.files import canonical_json, sha256_bytes, sha256_file
+from edgetl.input_json import input_to_json
 from edgetl.reference.ending import OUTPUT
 from edgetl.reference.user_code import USER_CODE, source_files_of
-from edgetl.spec import (
-    ClassifierInput,
-    SeveralInputs,
-    SingleInput,
-    TensorInput,
-    input_to_json,
-)
+from edgetl.spec import ClassifierInput, SeveralInputs, SingleInput, TensorInput
 from edgetl.train.backbones import WeightsReport, check_source
 from edgetl.train.config import FinetuneConfig, TrainDevice
 

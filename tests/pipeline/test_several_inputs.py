@@ -1,4 +1,4 @@
-"""A network of two inputs, a picture and a reading, from trained weights to a bundle that answers."""
+"""A network of two inputs, a picture and a reading, from trained weights to answers by name."""
 
 from __future__ import annotations
 

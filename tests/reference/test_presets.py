@@ -13,9 +13,10 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 
 from edgetl.data.preprocess import to_batch
 from edgetl.errors import ConfigError, EdgetlError
+from edgetl.input_json import input_from_json
 from edgetl.reference import presets
 from edgetl.reference.presets import input_from_timm, input_from_torchvision, main
-from edgetl.spec import ImageInput, input_from_json
+from edgetl.spec import ImageInput
 
 TORCHVISION = [
     "AlexNet_Weights.IMAGENET1K_V1",

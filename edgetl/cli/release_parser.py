@@ -1,0 +1,169 @@
+"""The arguments of the commands that make a release: init, release, its stages, gate, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgetl.cli import gate_command, init_command, release_commands, report_command
+from edgetl.cli.arguments import add_common
+from edgetl.cli.command_parser import Parser, add_command
+
+STAGES = {
+    "finetune": "fine-tune the network on the train split",
+    "calibrate": "fit the temperature on the calib split",
+    "export": "export the reference to one FP32 ONNX file and check it",
+    "quantize": "make the INT8 and BF16 candidates, temperatures fitted again",
+    "compile": "make what each backend loads and read back its precisions",
+    "bench": "measure latency, memory and size, interleaved with the reference",
+    "bundle": "pack the winners that passed, with their proof",
+}
+
+
+def add_release_commands(commands: Any) -> None:
+    """Add them in the order in which they are used."""
+    _add_init(commands)
+    _add_release(commands)
+    for name, text in STAGES.items():
+        if name == "bundle":
+            _add_gate(commands)
+        _add_stage(commands, name, text)
+    _add_report(commands)
+
+
+def _add_config(parser: Parser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="the release's TOML file")
+    _add_run(parser)
+
+
+def _add_run(parser: Parser) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (runs/NAME)")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan with time estimates, and write nothing",
+    )
+
+
+def _add_init(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "init",
+        "look at your data and model, and write a commented config for them",
+        init_command.init_command,
+        "edgetl init --data builtin:digits --out -",
+        "edgetl init --data folder:photos --out pets.toml",
+        "edgetl init --data folder:photos --model timm:resnet18.a1_in1k --out pets.toml",
+        "edgetl init --data npz:windows.npz --model model.onnx --out windows.toml",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="SOURCE",
+        help="builtin:digits, folder:DIR, csv:FILE, npz:FILE, idx:DIR or huggingface:DIR",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="timm:NAME, torchvision:NAME, python:MODULE:FACTORY or a file.onnx; without it a "
+        "backbone that suits the data is fine-tuned",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="the model's trained weights (.safetensors, .pt), or the word factory",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the config to write (NAME.toml; - to print it)"
+    )
+    parser.add_argument(
+        "--schema",
+        action="store_true",
+        help="also write the config's JSON Schema beside it, for editors",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite a config that exists")
+
+
+def _add_release(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "release",
+        "run every stage, judge, and pack the fastest that passes",
+        release_commands.release_command,
+        "edgetl release examples/digits.toml",
+        "edgetl release examples/digits.toml --dry-run",
+    )
+    _add_config(parser)
+    add_common(parser)
+
+
+def _add_stage(commands: Any, name: str, text: str) -> None:
+    parser = add_command(
+        commands,
+        name,
+        text,
+        release_commands.stage_command,
+        f"edgetl {name} examples/digits.toml",
+    )
+    parser.set_defaults(stage=name)
+    _add_config(parser)
+    add_common(parser)
+
+
+def _add_gate(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "gate",
+        "judge a release's winners on the test split, or any two stored predictions",
+        gate_command.gate_command,
+        "edgetl gate examples/digits.toml",
+        "edgetl gate --predictions REF.npz CAND.npz --policy policy.toml",
+    )
+    parser.add_argument(
+        "config", type=Path, nargs="?", metavar="CONFIG", help="the release's TOML file"
+    )
+    _add_run(parser)
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        nargs=2,
+        metavar=("REF", "CAND"),
+        help="judge stored predictions (edgetl.predictions/1) instead of a release",
+    )
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="the limits, as TOML")
+    parser.add_argument(
+        "--bench", type=Path, metavar="FILE", help="a stored edgetl.bench/1 for the latency gate"
+    )
+    parser.add_argument("--variant", metavar="ID", help="the candidate's id in the bench file")
+    parser.add_argument(
+        "--junit", type=Path, metavar="FILE", help="write the gates as JUnit XML (a file, never -)"
+    )
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write a Markdown summary (a file, never -)"
+    )
+    add_common(parser)
+
+
+def _add_report(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "report",
+        "write the page that shows a release, or any two stored predictions",
+        report_command.report_command,
+        "edgetl report examples/digits.toml",
+        "edgetl report --predictions REF.npz CAND.npz --page report.html",
+    )
+    parser.add_argument(
+        "config", type=Path, nargs="?", metavar="CONFIG", help="the release's TOML file"
+    )
+    _add_run(parser)
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        nargs=2,
+        metavar=("REF", "CAND"),
+        help="show stored predictions (edgetl.predictions/1) instead of a release",
+    )
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="the limits, as TOML")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="the page of stored predictions")
+    add_common(parser)
