@@ -23,6 +23,7 @@ from edgetl.pipeline.events import Event
 from edgetl.pipeline.release import release
 from edgetl.pipeline.sections import (
     BenchSection,
+    CompileSection,
     DataConfig,
     FinetuneSection,
     GateSection,
@@ -71,6 +72,7 @@ def quick(config: ReleaseConfig) -> ReleaseConfig:
         input=InputConfig(height=32, width=32),
         finetune=replace(config.finetune, weights="none", recipe="full", epochs=1),
         quantize=QuantizeSection(ptq_samples=32),
+        compile=CompileSection(variants=("ort-fp32", "ort-int8")),
         bench=BenchSection(calls=5, rounds=4, max_seconds=2.0),
     )
 
