@@ -74,7 +74,7 @@ def load_object(reference: str, code: Path) -> Any:
     sys.path.insert(0, folder)
     try:
         loaded = importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
             f"module '{module}' in {code}",
             got=told(error, code),
@@ -83,6 +83,9 @@ def load_object(reference: str, code: Path) -> Any:
         ) from error
     finally:
         sys.path.remove(folder)
+    if folder not in sys.path:
+        # Last, for imports inside its functions: nothing of the process is taken for a file there.
+        sys.path.append(folder)
     _check_place(loaded, module, code)
     try:
         return getattr(loaded, name)
