@@ -26,7 +26,7 @@ from edgetl.data.splits import make_splits
 from edgetl.data.store import SplitPart
 from edgetl.files import write_json
 from edgetl.metrics import top1
-from edgetl.pipeline.config import FinetuneSection, PretrainConfig
+from edgetl.pipeline.sections import FinetuneSection, PretrainConfig
 from edgetl.pipeline.events import Event, Reporter
 from edgetl.pipeline.pretrain import letters_weights
 from edgetl.reference.client import ReferenceBackend

@@ -99,7 +99,8 @@ def test_a_stricter_policy_is_judged_from_the_same_measurements(
     assert result.bundle is None
     # What an earlier verdict allowed to ship is gone with that verdict.
     assert not (run / "bundle").exists()
-    assert {event.stage for event in events if event.kind == "start"} == {"gate"}
+    assert {event.stage for event in events if event.kind == "start"} == {"gate", "report"}
+    assert result.report is not None and "FAIL" in result.report.read_text()
     assert not any(row.verdict == "PASS" for row in result.rows)
 
 
