@@ -26,9 +26,9 @@ from edgetl.data.splits import make_splits
 from edgetl.data.store import SplitPart
 from edgetl.files import write_json
 from edgetl.metrics import top1
-from edgetl.pipeline.sections import FinetuneSection, PretrainConfig
 from edgetl.pipeline.events import Event, Reporter
 from edgetl.pipeline.pretrain import letters_weights
+from edgetl.pipeline.sections import FinetuneSection, PretrainConfig
 from edgetl.reference.client import ReferenceBackend
 from edgetl.spec import ImageInput
 from edgetl.stats import paired_t_bounds

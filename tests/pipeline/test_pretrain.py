@@ -13,9 +13,9 @@ import torch
 
 from edgetl.errors import UnavailableError
 from edgetl.pipeline import pretrain
-from edgetl.pipeline.sections import FinetuneSection, PretrainConfig
 from edgetl.pipeline.events import Event, Reporter
 from edgetl.pipeline.pretrain import letters_weights
+from edgetl.pipeline.sections import FinetuneSection, PretrainConfig
 from edgetl.spec import TensorInput
 
 SECTION = FinetuneSection(
