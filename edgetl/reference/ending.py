@@ -80,7 +80,7 @@ def find_answer(network: nn.Module, *, input: ClassifierInput, head: Head) -> An
         answer, outputs = run_probe(network, layer, batches, classes)
         if layer is None:
             return Answer(ending=_own_ending(answer, head.layer), at_layer=False, folds=False)
-        if (ending := _ending_at(outputs, answer)) is not None:
+        if (ending := _ending_at(network, layer, batches, outputs)) is not None:
             folds = _is_plain(layer) and outputs[0].ndim == 2
             return Answer(ending=ending, at_layer=True, folds=folds)
         if outputs and scales_answer(network, layer, batches):
@@ -132,8 +132,8 @@ def scales_answer(network: nn.Module, layer: nn.Module, batches: Sequence[Tensor
 
     The layer's output is replaced by random numbers, so that weights of zero hide nothing.
     """
-    whole, half = (_answer_to(network, layer, batches, scale) for scale in (1.0, 0.5))
-    if whole is None or half is None or not bool((whole != 0).any()):
+    whole, half = (_centred(_answer_to(network, layer, batches, scale)[0]) for scale in (1.0, 0.5))
+    if not bool((whole != 0).any()):
         return False
     return torch.allclose(half, whole / 2, rtol=1e-3, atol=1e-4 * float(whole.abs().max()))
 
@@ -278,18 +278,25 @@ def _watched(layer: nn.Module, outputs: list[Tensor]) -> Iterator[None]:
 
 def _answer_to(
     network: nn.Module, layer: nn.Module, batches: Sequence[Tensor], scale: float
-) -> Tensor | None:
-    """The network's logits for a made output of the layer; None when there are none."""
+) -> tuple[Tensor, list[Tensor]]:
+    """The network's answer when random numbers stand in for the layer's output, and these."""
     generator = torch.Generator().manual_seed(1)
+    given: list[Tensor] = []
 
     def replace(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-        return scale * torch.randn(output.shape, generator=generator).to(output)
+        given.append(scale * torch.randn(output.shape, generator=generator).to(output))
+        return given[-1]
 
     handle = layer.register_forward_hook(replace)
     try:
         answer: Tensor = network(*batches)
     finally:
         handle.remove()
+    return answer, given
+
+
+def _centred(answer: Tensor) -> Tensor:
+    """Logits as they are; probabilities and their logarithms as logits of mean 0 in each row."""
     if _sums_to_one(answer):
         answer = answer.log()
     elif not _sums_to_one(answer.exp()):
@@ -297,18 +304,23 @@ def _answer_to(
     return answer - answer.mean(dim=-1, keepdim=True)
 
 
-def _ending_at(outputs: list[Tensor], answer: Tensor) -> Ending | None:
+def _ending_at(
+    network: nn.Module, layer: nn.Module, batches: Sequence[Tensor], outputs: list[Tensor]
+) -> Ending | None:
     """What comes after a layer that gives the raw logits in one call; None when none does."""
-    if len(outputs) != 1 or outputs[0].shape[:2] != answer.shape or outputs[0][0, 0].numel() != 1:
+    if len(outputs) != 1 or outputs[0].ndim < 2 or outputs[0][0, 0].numel() != 1:
         return None
-    raw = outputs[0].flatten(1)
+    # Random numbers for the layer's output: a fresh network answers nearly 0 everywhere, and
+    # then many a layer seems to give its answer.
+    answer, given = _answer_to(network, layer, batches, 1.0)
+    raw = given[0].flatten(1)
     for ending, expected in (
         (Ending.LOGITS, raw),
         (Ending.SOFTMAX, torch.softmax(raw, dim=-1)),
         (Ending.LOG_SOFTMAX, torch.log_softmax(raw, dim=-1)),
     ):
         # An ending is one operation after the layer: 1e-5 covers how it is rounded.
-        if torch.allclose(answer, expected, rtol=1e-5, atol=1e-6):
+        if answer.shape == raw.shape and torch.allclose(answer, expected, rtol=1e-5, atol=1e-6):
             return ending
     return None
 

@@ -66,6 +66,12 @@ def test_a_head_of_zeros_is_found_too() -> None:
     assert find_head_layer(Net(lambda s, x: s.a(x) * 2, a=head), INPUT, CLASSES) == "a"
 
 
+def test_a_fresh_network_that_answers_nearly_nothing_has_one_head() -> None:
+    network = build_network("efficientnet_b0", 10, IMAGE)
+    # Two of its squeeze layers have ten outputs too, and all of them give nearly 0.
+    assert find_head_layer(network, IMAGE, tuple("0123456789")) == "classifier.1"
+
+
 def test_a_head_whose_weights_are_tied_to_another_layer_is_found() -> None:
     assert find_head_layer(tied(), INPUT, tuple("abcd")) == "last"
 
