@@ -110,15 +110,8 @@ def _add_stage(commands: Any, name: str, text: str) -> None:
     add_common(parser)
 
 
-def _add_gate(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "gate",
-        "judge a release's winners on the test split, or any two stored predictions",
-        gate_command.gate_command,
-        "edgetl gate examples/digits.toml",
-        "edgetl gate --predictions REF.npz CAND.npz --policy policy.toml",
-    )
+def _add_judged(parser: Parser) -> None:
+    """A release's CONFIG, or two stored predictions and what they are judged by."""
     parser.add_argument(
         "config", type=Path, nargs="?", metavar="CONFIG", help="the release's TOML file"
     )
@@ -135,6 +128,18 @@ def _add_gate(commands: Any) -> None:
         "--bench", type=Path, metavar="FILE", help="a stored edgetl.bench/1 for the latency gate"
     )
     parser.add_argument("--variant", metavar="ID", help="the candidate's id in the bench file")
+
+
+def _add_gate(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "gate",
+        "judge a release's winners on the test split, or any two stored predictions",
+        gate_command.gate_command,
+        "edgetl gate examples/digits.toml",
+        "edgetl gate --predictions REF.npz CAND.npz --policy policy.toml",
+    )
+    _add_judged(parser)
     parser.add_argument(
         "--junit", type=Path, metavar="FILE", help="write the gates as JUnit XML (a file, never -)"
     )
@@ -153,17 +158,6 @@ def _add_report(commands: Any) -> None:
         "edgetl report examples/digits.toml",
         "edgetl report --predictions REF.npz CAND.npz --page report.html",
     )
-    parser.add_argument(
-        "config", type=Path, nargs="?", metavar="CONFIG", help="the release's TOML file"
-    )
-    _add_run(parser)
-    parser.add_argument(
-        "--predictions",
-        type=Path,
-        nargs=2,
-        metavar=("REF", "CAND"),
-        help="show stored predictions (edgetl.predictions/1) instead of a release",
-    )
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="the limits, as TOML")
+    _add_judged(parser)
     parser.add_argument("--page", type=Path, metavar="FILE", help="the page of stored predictions")
     add_common(parser)

@@ -22,13 +22,14 @@ def report_command(options: argparse.Namespace) -> int:
         )
     if options.predictions is not None:
         return _report_predictions(options)
-    if options.page is not None or options.policy is not None:
-        raise UsageError(
-            "edgetl report",
-            got="--page or --policy beside CONFIG",
-            expected="the config's own policy, and the page in the run's folder",
-            fix="leave them out, or report on --predictions",
-        )
+    for name in ("page", "policy", "bench", "variant"):
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f"edgetl report --{name}",
+                got="given beside CONFIG",
+                expected="the config's own; the page is in the run's folder",
+                fix=f"leave --{name} out, or report on --predictions",
+            )
     check_outputs(options, "json", inputs=[options.config])
     if options.dry_run:
         return plan_command(options, "report")
@@ -38,6 +39,13 @@ def report_command(options: argparse.Namespace) -> int:
 
 
 def _report_predictions(options: argparse.Namespace) -> int:
+    if options.dry_run:
+        raise UsageError(
+            "edgetl report --dry-run",
+            got="given beside --predictions",
+            expected="a release's CONFIG: stored predictions have no stages to plan",
+            fix="leave --dry-run out",
+        )
     if options.page is None:
         raise UsageError(
             "edgetl report --predictions",
@@ -45,12 +53,10 @@ def _report_predictions(options: argparse.Namespace) -> int:
             expected="the file to write",
             fix="--page report.html",
         )
-    for path in (*options.predictions, options.policy):
+    for path in (*options.predictions, options.policy, options.bench):
         if path is not None:
             check_file(path, "a file to read")
     check_outputs(options, "json", "page", inputs=[*options.predictions, options.policy])
-    options.bench = None
-    options.variant = None
     with extra("report"):
         from edgetl.gate import Predictions
         from edgetl.gate.render import to_json
