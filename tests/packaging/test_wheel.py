@@ -105,6 +105,7 @@ def test_without_an_extra(install, bundle, features, predictions, tmp_path) -> N
     missing(bare.edgetl("predict", bundle, features, "--backend", "openvino"), "openvino")
     missing(bare.edgetl("gate", "--predictions", *predictions), "gate")
     missing(bare.edgetl("completion", "bash"), "completion")
+    assert "pip install 'edgetl[cpu]'" in right(bare.edgetl("doctor"))
     config = tmp_path / "tiny.toml"
     config.write_text(TINY)
     missing(bare.edgetl("release", config), "gate")
@@ -125,6 +126,12 @@ def test_with_a_backend_it_predicts_and_tests_itself(
     }[extra]
     missing(environment.edgetl("predict", bundle, features, "--backend", other), needs)
     right(environment.edgetl("selftest", bundle, "--backend", backend))
+    # A real inference on what is here; what is not is told with the line that brings it.
+    report = environment.folder / "doctor.json"
+    assert f"pip install 'edgetl[{needs}]'" in right(environment.edgetl("doctor", "--json", report))
+    checks = json.loads(report.read_bytes())["checks"]
+    works = {check["backend"] for check in checks if check["outcome"] == "works"}
+    assert works == {backend}
 
 
 def test_with_gate_it_judges_stored_predictions(install, predictions) -> None:
@@ -171,8 +178,10 @@ with tempfile.TemporaryDirectory() as out:
     assert int(right(install("train").python(code))) > 1000
 
 
-def test_with_report_it_draws(install) -> None:
-    right(install("report").python("import edgetl.report, matplotlib, jinja2"))
+def test_with_report_it_writes_the_page(install, predictions, tmp_path) -> None:
+    page = tmp_path / "page.html"
+    right(install("report").edgetl("report", "--predictions", *predictions, "--page", page))
+    assert page.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
 
 
 def test_with_huggingface_it_has_datasets(install) -> None:
