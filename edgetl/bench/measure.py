@@ -147,7 +147,10 @@ def interleave(
     _check(sides, control, calls=calls, min_rounds=min_rounds, max_seconds=max_seconds)
     start = clock()
     blocks = dict(sides) | ({CONTROL: sides[control]} if control is not None else {})
-    settled, typical = _warm(blocks, warm_up or WarmUp(), calls)
+    settled, typical = _warm(sides, warm_up or WarmUp(), calls)
+    if control is not None:
+        # The same block: what warmed one has warmed the other.
+        settled[CONTROL], typical[CONTROL] = settled[control], typical[control]
     left = max_seconds - (clock() - start)
     kept = _calls_that_fit(calls, settle, left / min_rounds, sum(typical.values()))
     random = np.random.default_rng(seed)

@@ -22,6 +22,7 @@ from edgetl.pipeline.events import Event, Reporter
 from edgetl.pipeline.graph import STAGES, key_inputs
 from edgetl.pipeline.process import error_to_json
 from edgetl.pipeline.run_folder import RunFolder
+from edgetl.process_exit import end_process
 
 _PR_SET_PDEATHSIG = 1
 
@@ -112,4 +113,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from edgetl.errors import BackendError, EdgetlError, WorkerError
 from edgetl.input_json import input_to_json
+from edgetl.process_exit import end_process
 from edgetl.reference.answering import Answering, load_answering
 from edgetl.reference.framing import read_frame, write_frame
 from edgetl.spec import Array
@@ -108,4 +109,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_process(main(sys.argv[1:]))

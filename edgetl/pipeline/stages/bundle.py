@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from edgetl.backends.base import Backend
 from edgetl.bundle import BundleContent, GoldenSet, ManifestVariant, verify_bundle, write_bundle
 from edgetl.bundle.golden import GoldenInputs
 from edgetl.data.decode import encode_png
 from edgetl.data.preprocess import to_batch
 from edgetl.data.samples import EncodedImages, Samples, SeveralSamples
 from edgetl.errors import BundleError, GateError
+from edgetl.gate import Predictions
 from edgetl.pipeline.context import StageContext
+from edgetl.pipeline.stages.bench import REFERENCE
+from edgetl.pipeline.stages.gate import prediction_file
 from edgetl.runtime.answers import answers
 from edgetl.spec import (
     Array,
@@ -26,6 +32,8 @@ from edgetl.spec import (
     Variant,
     named_parts,
 )
+
+Ask = Callable[[Backend], NDArray[np.float32]]
 
 _SYNTHETIC_SIDE = 64
 _GOLDEN_SIDE = 1024
@@ -91,19 +99,39 @@ def _golden(context: StageContext, variants: dict[str, Variant]) -> GoldenSet | 
     kind = context.config.bundle.golden
     if kind == "none":
         return None
-    pixels = _real(context) if kind == "real" else _synthetic(context)
-    inputs = _golden_inputs(pixels, context.input)
+    chosen = _chosen(context) if kind == "real" else None
+    samples = _synthetic(context) if chosen is None else context.splits.load("val").images[chosen]
+    inputs = _golden_inputs(samples, context.input)
     golden = partial(GoldenSet, kind=kind, inputs=inputs)
     # The path that a device's self-test takes, decoding included.
     rows = golden(reference=np.empty((0, 0), np.float32), answers={}).rows()
     ask = partial(answers, inputs=rows, spec=context.input, classes=len(context.splits.classes))
-    with context.reference() as reference:
-        expected = ask(reference)
     own = {}
     for variant in variants.values():
         with context.variant(variant) as backend:
             own[variant.id] = ask(backend)
-    return golden(reference=expected, answers=own)
+    return golden(reference=_reference_answers(context, chosen, samples, ask), answers=own)
+
+
+def _reference_answers(
+    context: StageContext, chosen: NDArray[np.int64] | None, samples: Samples, ask: Ask
+) -> NDArray[np.float32]:
+    """From the gate's stored predictions where the inputs are the val split's own."""
+    if chosen is not None and not _has_large(samples):
+        stored = context.folder.stage("gate") / prediction_file("val", REFERENCE)
+        return Predictions.load(stored).probabilities[chosen].astype(np.float32)
+    with context.reference() as reference:
+        return ask(reference)
+
+
+def _has_large(samples: Samples) -> bool:
+    parts = samples.parts.values() if isinstance(samples, SeveralSamples) else (samples,)
+    return any(
+        max(image.shape[:2]) > _GOLDEN_SIDE
+        for part in parts
+        if isinstance(part, EncodedImages) or part.dtype == np.uint8
+        for image in part
+    )
 
 
 def _golden_inputs(
@@ -131,12 +159,12 @@ def _bounded(image: Array) -> Array:
     return np.asarray(picture)
 
 
-def _real(context: StageContext) -> Samples:
+def _chosen(context: StageContext) -> NDArray[np.int64]:
     """Validation images, never test ones: the test split is opened for the gate alone."""
-    val = context.splits.load("val")
-    count = min(context.config.bundle.golden_images, len(val.labels))
+    images = context.splits.sizes["val"]
+    count = min(context.config.bundle.golden_images, images)
     generator = np.random.default_rng(context.config.seed)
-    return val.images[np.sort(generator.choice(len(val.labels), size=count, replace=False))]
+    return np.sort(generator.choice(images, size=count, replace=False))
 
 
 def _synthetic(context: StageContext) -> Samples:

@@ -6,6 +6,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from edgetl.calibration import fit_temperature_report
 from edgetl.files import write_json
 from edgetl.metrics import ece, nll, softmax
@@ -16,12 +18,16 @@ from edgetl.reference.description import (
     read_description,
 )
 
+RAW_LOGITS = "calib-logits.npy"
+"""The reference's raw logits of the calib split, float32 [n, classes], in its order."""
+
 
 def run(context: StageContext, out: Path) -> None:
     """Fit the temperature on raw logits and write the finished reference beside its weights."""
     calib = context.splits.load("calib")
     with context.reference("finetune") as reference:
         raw = context.predict(reference, calib, what="reference on calib", output="logits")
+    np.save(out / RAW_LOGITS, raw, allow_pickle=False)
     fit = fit_temperature_report(raw, calib.labels)
     # A calib split classified without error asks for ever more confidence: no finite temperature
     # is right, so the network's own is kept.

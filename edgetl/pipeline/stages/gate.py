@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from edgetl.backends.base import Backend
 from edgetl.bench.result import BenchResult
 from edgetl.data.store import SplitPart
 from edgetl.files import write_atomic, write_json
@@ -37,16 +38,14 @@ def run(context: StageContext, out: Path) -> None:
     context.splits.check_disjoint()
     bench = BenchResult.load(context.folder.stage("bench") / RESULT)
     names = context.config.compile.variants
-    on_val = _answers(context, context.splits.load("val"), names, "val", out)
-    selection = _select(context, on_val, bench)
-    write_json(out / "selection.json", asdict(selection))
-    for entry in selection.entries:
-        context.reporter.note(f"{entry.id}: {entry.reason}")
-    judged = (
-        _judge_winners(context, selection, bench, on_val[REFERENCE], out)
-        if selection.winners
-        else {}
-    )
+    # One process of the reference for both splits: starting it takes longer than most answers.
+    with context.reference() as reference:
+        on_val = _answers(context, reference, context.splits.load("val"), names, "val", out)
+        selection = _select(context, on_val, bench)
+        write_json(out / "selection.json", asdict(selection))
+        for entry in selection.entries:
+            context.reporter.note(f"{entry.id}: {entry.reason}")
+        judged = _judge_winners(context, reference, selection, bench, on_val[REFERENCE], out)
     verdict = _release_verdict(context, selection, judged, bench, out)
     write_json(out / "verdict.json", to_json(verdict))
     write_atomic(out / "verdict.xml", to_junit(verdict))
@@ -64,12 +63,15 @@ def run(context: StageContext, out: Path) -> None:
 
 
 def _answers(
-    context: StageContext, part: SplitPart, names: tuple[str, ...], split: str, out: Path
+    context: StageContext,
+    reference: Backend,
+    part: SplitPart,
+    names: tuple[str, ...],
+    split: str,
+    out: Path,
 ) -> dict[str, Predictions]:
     """Everyone's predictions on a split, stored as they are made."""
-    answers = {}
-    with context.reference() as reference:
-        answers[REFERENCE] = context.predict(reference, part, what=f"reference on {split}")
+    answers = {REFERENCE: context.predict(reference, part, what=f"reference on {split}")}
     for name in names:
         with context.variant(context.candidate(name)) as backend:
             answers[name] = context.predict(backend, part, what=f"{name} on {split}")
@@ -83,11 +85,12 @@ def _answers(
         for name, probabilities in answers.items()
     }
     for name, one in predictions.items():
-        one.save(out / _file(split, name))
+        one.save(out / prediction_file(split, name))
     return predictions
 
 
-def _file(split: str, name: str) -> str:
+def prediction_file(split: str, name: str) -> str:
+    """Where the gate keeps somebody's answers to a split, relative to its folder."""
     return f"predictions/{split}-{name}.npz"
 
 
@@ -116,6 +119,7 @@ def _select(
 
 def _judge_winners(
     context: StageContext,
+    reference: Backend,
     selection: Selection,
     bench: BenchResult,
     reference_on_val: Predictions,
@@ -123,6 +127,8 @@ def _judge_winners(
 ) -> dict[str, Verdict]:
     """Open the test split for the winners and judge each at its share of alpha."""
     winners = tuple(selection.winners.values())
+    if not winners:
+        return {}
     policy = context.config.gate.policy
     test = context.splits.open_test(
         stage="gate",
@@ -136,7 +142,7 @@ def _judge_winners(
             f"warning: the test split of this run was opened {openings} times, for other models "
             "or another policy; the more often, the less a PASS means: judge the next on new images"
         )
-    answers = _answers(context, test, winners, "test", out)
+    answers = _answers(context, reference, test, winners, "test", out)
     keep_flips(
         out / FLIPS,
         test,
@@ -212,7 +218,7 @@ def _release_verdict(
             split=split,
             n=splits.sizes[split],
             hash=splits.hashes[split],
-            predictions={name: _file(split, name) for name in (REFERENCE, *shown)},
+            predictions={name: prediction_file(split, name) for name in (REFERENCE, *shown)},
             samples=samples,
         ),
         variants=tuple(_judged_variant(context, name, verdict) for name, verdict in judged.items()),

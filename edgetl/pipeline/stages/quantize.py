@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,11 @@ def _refit(
     softmax does not see: so they serve as logits.
     """
     calib, val = context.splits.load("calib"), context.splits.load("val")
-    answers = _answers(context, candidate, model, calib, "calib")
+    answers, before = _answers(context, candidate, model, {"calib": calib, "val": val})
     fit = fit_temperature_report(np.log(np.maximum(answers, _FLOOR)), calib.labels)
     temperature = 1.0 if fit.at_bound else fit.temperature
-    before = _answers(context, candidate, model, val, "val")
     model = scale_head(model, temperature)
-    after = _answers(context, candidate, model, val, "val")
+    (after,) = _answers(context, candidate, model, {"val": val})
     context.reporter.note(
         f"{candidate.id}: temperature × {temperature:.4f}; "
         f"val NLL {nll(before, val.labels):.4f} → {nll(after, val.labels):.4f}"
@@ -77,10 +77,13 @@ def _refit(
 
 
 def _answers(
-    context: StageContext, candidate: Candidate, model: bytes, part: SplitPart, split: str
-) -> NDArray[np.float32]:
+    context: StageContext, candidate: Candidate, model: bytes, parts: Mapping[str, SplitPart]
+) -> list[NDArray[np.float32]]:
     variant = context.candidate(candidate.id)
     contents = openvino_from_onnx(model) if candidate.backend == "openvino" else (model,)
     files = dict(zip(variant.files, contents, strict=True))
     with closing(registry.load(variant, files, threads=context.threads)) as backend:
-        return context.predict(backend, part, what=f"{candidate.id} on {split}")
+        return [
+            context.predict(backend, part, what=f"{candidate.id} on {split}")
+            for split, part in parts.items()
+        ]
