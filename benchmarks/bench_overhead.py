@@ -64,6 +64,8 @@ test = {test}
 [input]
 height = {size}
 width = {size}
+mean = [0.485, 0.456, 0.406]
+std = [0.229, 0.224, 0.225]
 [model]
 architecture = "{architecture}"
 weights = "{weights}"

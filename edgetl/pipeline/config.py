@@ -12,6 +12,7 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Literal
 
+from edgetl.backends.openvino_device import check_device_name
 from edgetl.data.sources import resolve_source
 from edgetl.errors import ConfigError
 from edgetl.extras import extra
@@ -29,6 +30,7 @@ from edgetl.pipeline.sections import (
     InputConfig,
     ModelSection,
     Name,
+    PartConfig,
     QuantizeSection,
     ReportSection,
     Seed,
@@ -37,7 +39,7 @@ from edgetl.pipeline.sections import (
 )
 from edgetl.reference.architectures import check_architecture
 from edgetl.reference.user_code import USER_CODE, check_reference
-from edgetl.spec import ImageInput, TensorInput
+from edgetl.spec import IMAGENET_MEAN, IMAGENET_STD, ImageInput, TensorInput
 from edgetl.train.config import Augment, FinetuneConfig
 
 with extra("gate"):
@@ -163,6 +165,7 @@ def _check_model(config: ReleaseConfig, section: ModelSection) -> None:
             expected="architecture (and weights), or onnx",
             fix="keep the one that the model is",
         )
+    _check_normalisation(config.input)
     if section.onnx is not None:
         _check_file("model.onnx", section.onnx, (".onnx",))
         _refuse_beside(section, "onnx", ("weights", "weights_entry", "weights_prefix", "head"))
@@ -180,6 +183,21 @@ def _check_model(config: ReleaseConfig, section: ModelSection) -> None:
             _check_file("model.weights", section.weights, WEIGHTS_SUFFIXES, ("factory",))
     if section.transform is not None:
         check_reference("model.transform", section.transform, Path(config.code))
+
+
+def _check_normalisation(section: InputConfig) -> None:
+    """A network that came trained was trained with some mean and std: they are not guessed."""
+    parts: dict[str, PartConfig] = dict(section.parts) or {"": section}
+    for name, part in parts.items():
+        if part.kind == "image" and (part.mean is None or part.std is None):
+            table = f"[input.parts.{name}]" if name else "[input]"
+            raise ConfigError(
+                f"{table} mean, std",
+                got="nothing, with [model]",
+                expected="the numbers that the network was trained with",
+                fix="copy them from the model's card; ImageNet's are "
+                f"mean = {list(IMAGENET_MEAN)} and std = {list(IMAGENET_STD)}",
+            )
 
 
 def _refuse_beside(section: ModelSection, kind: str, names: tuple[str, ...]) -> None:
@@ -292,6 +310,7 @@ def _from(base: Path, value: Any) -> Any:
 
 
 def _check_variants(config: ReleaseConfig) -> None:
+    check_device_name(config.compile.openvino_device)
     variants = config.compile.variants
     for name in variants:
         if name not in CANDIDATES:

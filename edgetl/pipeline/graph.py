@@ -25,31 +25,39 @@ from edgetl.version import __version__
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A stage's name, the stages it needs, the config it reads, the packages that make it."""
+    """A stage's name, the stages it needs, the config it reads, the packages that make it.
+
+    `runs_network` says that it runs the reference's network: then the user's own code is part of
+    what it is made from, and so are the libraries that build networks.
+    """
 
     name: str
     needs: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     on_this_machine: bool = False
+    runs_network: bool = False
 
 
 STAGES: tuple[Stage, ...] = (
     Stage(name="data", sections=("data",), packages=("numpy", "pillow", "scikit-learn")),
     Stage(
         name="finetune",
+        runs_network=True,
         needs=("data",),
         sections=("input", "finetune", "model", "seed"),
         packages=("torch", "torchvision", "timm", "accelerate"),
     ),
     Stage(
         name="calibrate",
+        runs_network=True,
         needs=("data", "finetune"),
         sections=(),
         packages=("torch", "scipy"),
     ),
     Stage(
         name="export",
+        runs_network=True,
         needs=("data", "calibrate"),
         sections=("export", "model"),
         packages=("torch", "onnx", "onnxscript", "onnxruntime"),
@@ -68,6 +76,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="bench",
+        runs_network=True,
         needs=("data", "calibrate", "compile"),
         sections=("bench", "compile", "seed", "gate.policy.objective"),
         packages=("torch", "onnxruntime", "openvino"),
@@ -75,6 +84,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="gate",
+        runs_network=True,
         needs=("data", "calibrate", "quantize", "compile", "bench"),
         sections=("name", "gate", "compile", "quantize", "seed"),
         packages=("torch", "onnxruntime", "openvino", "scipy"),
@@ -82,12 +92,14 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="bundle",
+        runs_network=True,
         needs=("data", "calibrate", "quantize", "compile", "bench", "gate"),
         sections=("name", "version", "bundle", "input", "seed"),
         packages=("onnxruntime", "openvino"),
     ),
     Stage(
         name="report",
+        runs_network=True,
         needs=("data", "finetune", "calibrate", "export", "quantize", "compile", "bench", "gate"),
         sections=("name", "version", "input", "report"),
         packages=("matplotlib", "jinja2", "torch", "onnxruntime", "openvino"),
@@ -95,6 +107,8 @@ STAGES: tuple[Stage, ...] = (
     ),
 )
 """Every stage, each after the stages it needs."""
+
+_NETWORK_PACKAGES = ("torch", "torchvision", "timm", "onnxruntime")
 
 COMMANDS: tuple[str, ...] = tuple(stage.name for stage in STAGES if stage.name != "data")
 """The stages that are commands of their own; `data` is made for `finetune`."""
@@ -113,7 +127,7 @@ def key_inputs(stage: Stage, config: ReleaseConfig, folder: RunFolder) -> dict[s
         "python": platform.python_version(),
         "config": {name: _section(table, name) for name in stage.sections},
         "needs": {name: dict(folder.outputs(name)) for name in stage.needs},
-        "packages": {name: _version(name) for name in stage.packages},
+        "packages": {name: _version(name) for name in _packages(stage)},
         "outside": _outside(stage, config),
         # Another number of threads rounds otherwise.
         "threads": config.used_threads if stage.name != "data" else None,
@@ -143,8 +157,12 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def _packages(stage: Stage) -> tuple[str, ...]:
+    return (*stage.packages, *(_NETWORK_PACKAGES if stage.runs_network else ()))
+
+
 def _model_files(config: ReleaseConfig) -> dict[str, str]:
-    """The weights or ONNX file, and the user's own code that builds the network."""
+    """The weights or the ONNX file."""
     section = config.finetune or config.model
     assert section is not None
     named = [section.weights, getattr(section, "onnx", None)]
@@ -153,9 +171,19 @@ def _model_files(config: ReleaseConfig) -> dict[str, str]:
         for name in named
         if name is not None and name.endswith((*WEIGHTS_SUFFIXES, ".onnx")) and Path(name).is_file()
     }
-    if section.architecture is not None and section.architecture.startswith(USER_CODE):
-        files |= _code_files(section.architecture, Path(config.code))
+    if config.model is not None and config.model.weights == "factory":
+        # What the factory reads is its own affair: it is asked again each time, and the stages
+        # after it run only when its weights are others.
+        files["factory"] = os.urandom(16).hex()
     return files
+
+
+def _network_code(config: ReleaseConfig) -> dict[str, str]:
+    section = config.finetune or config.model
+    assert section is not None
+    if section.architecture is None or not section.architecture.startswith(USER_CODE):
+        return {}
+    return _code_files(section.architecture, Path(config.code))
 
 
 def _code_files(reference: str, code: Path) -> dict[str, str]:
@@ -165,8 +193,11 @@ def _code_files(reference: str, code: Path) -> dict[str, str]:
 
 def _outside(stage: Stage, config: ReleaseConfig) -> Mapping[str, str]:
     """Hashes of the files outside the run that a stage reads."""
+    files = source_files(config.data.source) if stage.name == "data" else {}
     if stage.name == "finetune":
-        return _model_files(config)
+        files |= _model_files(config)
+    if stage.runs_network:
+        files |= _network_code(config)
     if stage.name == "export" and config.model is not None and config.model.transform is not None:
-        return _code_files(config.model.transform, Path(config.code))
-    return source_files(config.data.source) if stage.name == "data" else {}
+        files |= _code_files(config.model.transform, Path(config.code))
+    return files

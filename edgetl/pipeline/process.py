@@ -88,7 +88,8 @@ def run_in_process(
         child.stdout.close()
     if failure is not None:
         raise failure
-    if child.returncode != 0:
+    # Code of the user's own may end the process with status 0: only a finished stage has a record.
+    if child.returncode != 0 or (folder.record(stage) or {}).get("key") != key:
         folder.clear_leftovers(stage)
         raise _died(stage, child.returncode, log)
 

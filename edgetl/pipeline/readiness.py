@@ -75,6 +75,22 @@ def readiness(
     )
 
 
+def require(config: ReleaseConfig, stages: Collection[str]) -> None:
+    """Refuse before the first stage what would stop a later one, perhaps after hours.
+
+    Raises:
+        UnavailableError: For a backend, device or package that is not here.
+        ConfigError: For a device's name that OpenVINO does not have.
+    """
+    _packages(stages)
+    if "quantize" in stages:
+        for name in _backends(config):
+            _backend(name)
+    for check in _devices(config) if "quantize" in stages else ():
+        if check.error is not None:
+            raise check.error
+
+
 def _checked(what: str, look: Callable[[], str]) -> Check:
     try:
         return Check(what=what, detail=look())

@@ -20,6 +20,7 @@ from edgetl.pipeline.events import Event, Listener, ignore
 from edgetl.pipeline.graph import STAGES, Stage, current_key
 from edgetl.pipeline.plan import Plan, make_plan
 from edgetl.pipeline.process import run_in_process
+from edgetl.pipeline.readiness import require
 from edgetl.pipeline.run_folder import RunFolder
 from edgetl.pipeline.summary import Row, summary_rows
 
@@ -80,6 +81,7 @@ def release(
         config = load_config(Path(config))
     folder = _run_folder(config, out)
     stages = _stages_until(until)
+    require(config, [stage.name for stage in stages])
     new = not folder.root.exists()
     try:
         with folder.locked(config.name) as lock:

@@ -154,6 +154,8 @@ def test_a_trained_model_is_named_with_paths_relative_to_the_config(tmp_path: Pa
         ("[model]", "[model]\noutput = 'logits'", "does not belong"),
         ("[model]", "[model]\ntransform = 'python:gone:prepare'", "model.transform"),
         ("[model]", "[modle]", "'model'"),
+        ('kind = "tensor"\nshape = [8, 8]', "height = 8\nwidth = 8", "mean, std"),
+        ("[model]", '[compile]\nopenvino_device = "../x"\n[model]', "OpenVINO"),
         ("[model]", "[model]\nhaed = 'fc'", "'head'"),
     ],
 )

@@ -100,3 +100,51 @@ def test_stages_come_after_the_stages_they_need() -> None:
         assert set(stage.needs) <= seen
         seen.add(stage.name)
     assert set(COMMANDS) == seen - {"data"}
+
+
+RUNS_NETWORK = {"finetune", "calibrate", "export", "bench", "gate", "bundle", "report"}
+
+
+def _own(tiny_config: Path, tmp_path: Path, **model: str) -> ReleaseConfig:
+    """A trained network of the user's own: net.py, which imports layers.py."""
+    (tmp_path / "net.py").write_text("import layers\ndef make(): ...\n")
+    (tmp_path / "layers.py").write_text("WIDTH = 1\n")
+    (tmp_path / "prepare.py").write_text("def transform(picture): ...\n")
+    (tmp_path / "w.safetensors").write_bytes(b"weights")
+    table = load_config(tiny_config).to_table() | {"finetune": None, "code": str(tmp_path)}
+    table["model"] = {
+        "architecture": "python:net:make",
+        "weights": str(tmp_path / "w.safetensors"),
+        "transform": "python:prepare:transform",
+    } | model
+    return build(ReleaseConfig, table, "own")
+
+
+def _changed_by(config: ReleaseConfig, folder: RunFolder, file: Path, text: str) -> set[str]:
+    before = keys(config, folder)
+    file.write_text(text)
+    after = keys(config, folder)
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_the_users_code_is_part_of_every_stage_that_runs_the_network(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    config = _own(tiny_config, tmp_path)
+    folder = finished(config, tmp_path / "run")
+    assert keys(config, folder) == keys(config, folder)
+    # Another forward with the same weights is another network.
+    assert _changed_by(config, folder, tmp_path / "net.py", "import layers\n") == RUNS_NETWORK
+    assert _changed_by(config, folder, tmp_path / "layers.py", "WIDTH = 2\n") == RUNS_NETWORK
+    assert _changed_by(config, folder, tmp_path / "prepare.py", "\n") == {"export"}
+    assert _changed_by(config, folder, tmp_path / "w.safetensors", "others") == {"finetune"}
+    (tmp_path / "unrelated.py").write_text("")
+    assert _changed_by(config, folder, tmp_path / "unrelated.py", "x = 1\n") == set()
+
+
+def test_a_factory_that_brings_weights_is_asked_each_time(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    config = _own(tiny_config, tmp_path, weights="factory")
+    folder = finished(config, tmp_path / "run")
+    assert _changed_by(config, folder, tmp_path / "other", "") == {"finetune"}

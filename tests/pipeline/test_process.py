@@ -73,3 +73,11 @@ def test_an_interrupt_stops_the_stage_and_removes_what_it_left(
     assert not (tmp_path / "run" / ".export.abc").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+
+
+def test_an_end_without_a_result_is_no_success(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As code of the user's own that calls sys.exit(0).
+    with pytest.raises(WorkerError, match="exit code 0"):
+        run_with("exit 0", tiny_config, tmp_path, monkeypatch)

@@ -10,7 +10,9 @@ from edgetl.errors import DataError, MissingExtraError, UnavailableError, UsageE
 from edgetl.gate.toml_table import build
 from edgetl.pipeline import readiness as room
 from edgetl.pipeline.config import ReleaseConfig, load_config
+from edgetl.pipeline.events import Event
 from edgetl.pipeline.readiness import Check, readiness
+from edgetl.pipeline.release import release
 from edgetl.pipeline.run_folder import RunFolder
 
 STAGES = ("finetune", "export", "report")
@@ -101,3 +103,15 @@ def test_a_source_that_is_none_is_refused_with_the_nearest(
 ) -> None:
     error = look(changed(config, "data", source=source), tmp_path / "run")["data"].error
     assert isinstance(error, DataError) and error.got == "an unknown source"
+
+
+def test_a_device_that_is_absent_ends_a_release_before_its_first_stage(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    text = tiny_config.read_text() + '[compile]\nopenvino_device = "NPU"\n'
+    config = tmp_path / "npu.toml"
+    config.write_text(text)
+    events: list[Event] = []
+    with pytest.raises(UnavailableError, match="NPU"):
+        release(config, out=tmp_path / "run", listen=events.append)
+    assert events == [] and not (tmp_path / "run").exists()
