@@ -158,7 +158,7 @@ def _open_gates(document: dict[str, Any]) -> Iterator[str]:
     for variant in document["variants"]:
         for gate in variant["gates"]:
             if gate["verdict"] == "INCONCLUSIVE":
-                what = "rounds of measurement" if gate["name"] == "latency" else "labelled images"
+                what = "rounds of measurement" if gate["name"] == "latency" else "labelled inputs"
                 more = gate["more_samples"]
                 yield f"{variant['id']} {gate['name']}: " + (
                     f"{more} more {what} would decide it (80 % power)"

@@ -223,4 +223,4 @@ def test_an_open_verdict_says_how_many_more_images_would_decide_it(
     result = release(config, out=run)
     assert result.verdict == "INCONCLUSIVE" and result.exit_code == 4
     assert result.bundle is None
-    assert any("top1_drop" in line and "more labelled images" in line for line in result.open_gates)
+    assert any("top1_drop" in line and "more labelled inputs" in line for line in result.open_gates)

@@ -50,7 +50,7 @@ def run(context: StageContext, out: Path) -> None:
     write_json(out / "parity.json", asdict(parity))
     context.reporter.note(
         f"ONNX, {len(model) / 1e6:.1f} MB; worst difference from the reference on "
-        f"{len(some)} images {parity.difference:.1e}"
+        f"{len(some)} inputs {parity.difference:.1e}"
     )
 
 

@@ -140,7 +140,7 @@ def _judge_winners(
     if openings > 1:
         context.reporter.note(
             f"warning: the test split of this run was opened {openings} times, for other models "
-            "or another policy; the more often, the less a PASS means: judge the next on new images"
+            "or another policy; the more often, the less a PASS means: judge the next on new inputs"
         )
     answers = _answers(context, reference, test, winners, "test", out)
     keep_flips(

@@ -37,7 +37,7 @@ def run(context: StageContext, out: Path) -> None:
     if any(candidate.precision is Precision.INT8 for candidate in candidates):
         part = ptq_part(context)
         samples = to_inputs(part.images, context.input)
-        context.reporter.note(f"INT8 ranges from {len(part)} training images")
+        context.reporter.note(f"INT8 ranges from {len(part)} training inputs")
         int8 = int8_from_fp32(fp32, samples, threads=context.threads)
     report: dict[str, Any] = {}
     for candidate in candidates:

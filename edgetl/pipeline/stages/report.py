@@ -32,7 +32,8 @@ def run(context: StageContext, out: Path) -> None:
     data = _gathered(context, _flips(context))
     write_report(out / REPORT, data)
     size = (out / REPORT).stat().st_size
-    context.reporter.note(f"one page, {size / 1e6:.1f} MB, {len(data.flips)} flips in pictures")
+    drawn = sum(flip.picture is not None for flip in data.flips)
+    context.reporter.note(f"one page, {size / 1e6:.1f} MB; pictures of changed answers: {drawn}")
 
 
 def _gathered(context: StageContext, flips: tuple[Flip, ...]) -> ReportData:
