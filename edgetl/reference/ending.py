@@ -5,8 +5,7 @@ The reference, training and the export all ask here, so that they mean the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,11 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from edgetl.errors import ModelError
-from edgetl.reference.preprocess import probe_batches
+from edgetl.reference.probe import ask, check_steady, not_a_tensor, probing, run_probe, watched
 from edgetl.spec import ClassifierInput, Head
 
 OUTPUT = "output"
 """In place of a head layer's name: the network's own output is the raw logits."""
+
+
+_SCALES = (1.0, 10.0, 100.0)
+"""Of the numbers that stand in for a head's output: a cap on logits shows only at large ones."""
 
 
 class Ending(StrEnum):
@@ -55,7 +58,7 @@ PLAIN = Answer(ending=Ending.LOGITS, at_layer=True, folds=True)
 
 
 def find_answer(network: nn.Module, *, input: ClassifierInput, head: Head) -> Answer:
-    """How a network answers, found by running it on two random samples in eval mode.
+    """How a network answers, found by running it on random samples in eval mode.
 
     Args:
         network: Float NCHW images, or the tensor inputs, to one tensor [batch, classes]: logits,
@@ -64,8 +67,9 @@ def find_answer(network: nn.Module, *, input: ClassifierInput, head: Head) -> An
         head: The layer's name, or `OUTPUT`, and the classes.
 
     Raises:
-        ModelError: When the network cannot take the input, answers something else, has no such
-            layer, or does something to the layer's output that is not recognised.
+        ModelError: When the network cannot take the input, answers something else, answers a
+            sample otherwise among others or on another call, changes its input, has no such layer,
+            or does something to the layer's output that is not recognised.
 
     Example:
         >>> from edgetl.spec import TensorInput
@@ -78,6 +82,7 @@ def find_answer(network: nn.Module, *, input: ClassifierInput, head: Head) -> An
     layer = None if head.layer == OUTPUT else head_module(network, head.layer, classes)
     with probing(network, input) as batches:
         answer, outputs = run_probe(network, layer, batches, classes)
+        check_steady(network, batches, answer, classes=classes)
         if layer is None:
             return Answer(ending=_own_ending(answer, head.layer), at_layer=False, folds=False)
         if (ending := _ending_at(network, layer, batches, outputs)) is not None:
@@ -119,10 +124,10 @@ def raw_logits(network: nn.Module, layer: str, answer: Answer, batches: Sequence
     if answer.ending is Ending.LOGITS or not answer.at_layer:
         given: object = network(*batches)
         if not isinstance(given, Tensor):
-            raise _not_a_tensor(given, " in training mode" if network.training else "")
+            raise not_a_tensor(given, " in training mode" if network.training else "")
         return given
     outputs: list[Tensor] = []
-    with _watched(network.get_submodule(layer), outputs):
+    with watched(network.get_submodule(layer), outputs):
         network(*batches)
     return outputs[0].flatten(1)
 
@@ -132,7 +137,15 @@ def scales_answer(network: nn.Module, layer: nn.Module, batches: Sequence[Tensor
 
     The layer's output is replaced by random numbers, so that weights of zero hide nothing.
     """
-    whole, half = (_centred(_answer_to(network, layer, batches, scale)[0]) for scale in (1.0, 0.5))
+    return all(_halves(network, layer, batches, scale) for scale in _SCALES)
+
+
+def _halves(network: nn.Module, layer: nn.Module, batches: Sequence[Tensor], scale: float) -> bool:
+    whole, half = (
+        _centred(_answer_to(network, layer, batches, part)[0]) for part in (scale, scale / 2)
+    )
+    if scale != 1 and not bool(torch.isfinite(whole).all()):
+        return True
     if not bool((whole != 0).any()):
         return False
     return torch.allclose(half, whole / 2, rtol=1e-3, atol=1e-4 * float(whole.abs().max()))
@@ -184,98 +197,6 @@ def head_module(network: nn.Module, name: str, classes: int) -> nn.Module:
     )
 
 
-@contextmanager
-def probing(network: nn.Module, input: ClassifierInput) -> Iterator[list[Tensor]]:
-    """In eval mode and without gradients inside the block; two samples of each input."""
-    modes = [(module, module.training) for module in network.modules()]
-    place = next(network.parameters(), torch.empty(0)).device
-    network.eval()
-    try:
-        # Not inference_mode: what a network keeps of such a call could not be trained with.
-        with torch.no_grad():
-            yield [batch.to(place) for batch in probe_batches(input)]
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def run_probe(
-    network: nn.Module, layer: nn.Module | None, batches: Sequence[Tensor], classes: int
-) -> tuple[Tensor, list[Tensor]]:
-    """The network's answer, checked, and what the layer gave on the way, a tensor a call.
-
-    Raises:
-        ModelError: When the network fails, or answers anything but finite numbers
-            [2, `classes`].
-    """
-    outputs: list[Tensor] = []
-    try:
-        with _watched(layer or nn.Identity(), outputs):
-            answer: object = network(*batches)
-    except Exception as error:
-        words = (str(error).strip() or "no message").split("\n")[0][:300]
-        shapes = " and ".join(str(tuple(batch.shape)) for batch in batches)
-        raise ModelError(
-            f"network {type(network).__name__}",
-            got=f"{type(error).__name__}: {words}",
-            expected=f"a network that takes float32 {shapes}",
-            fix="correct [input], or the network's forward()",
-        ) from error
-    return _checked(answer, classes), outputs
-
-
-def _checked(answer: object, classes: int) -> Tensor:
-    if not isinstance(answer, Tensor):
-        raise _not_a_tensor(answer, "")
-    if answer.ndim != 2 or answer.shape[1] != classes:
-        sizes = f"{answer.shape[1]} outputs" if answer.ndim == 2 else f"{tuple(answer.shape)}"
-        raise ModelError(
-            "the network's output",
-            got=sizes,
-            expected=f"[2, {classes}] for two samples, as there are {classes} classes",
-            fix="build the network with one output a class, or give it the data it was made for",
-        )
-    if not answer.is_floating_point() or not bool(torch.isfinite(answer).all()):
-        kind = "NaN or infinity" if answer.is_floating_point() else str(answer.dtype)
-        raise ModelError(
-            "the network's output",
-            got=kind,
-            expected="finite float32 logits, probabilities or log-probabilities",
-            fix="look for what makes them in the network's weights and forward()",
-        )
-    return answer
-
-
-def _not_a_tensor(answer: object, mode: str) -> ModelError:
-    name, take = type(answer).__name__, "one tensor"
-    if isinstance(answer, Mapping):
-        keys = [str(key) for key in answer]
-        got = f"a {name} with the keys {', '.join(keys[:8])}"
-        take = f'output["{"logits" if "logits" in keys or not keys else keys[0]}"]'
-    elif isinstance(answer, Sequence) and not isinstance(answer, str):
-        got, take = f"a {name} of {len(answer)}", "output[0]"
-    else:
-        got = f"a {name}"
-    return ModelError(
-        "the network's output",
-        got=got + mode,
-        expected="one tensor [batch, classes]",
-        fix=f"wrap it: let the factory return a module whose forward() gives {take}",
-    )
-
-
-@contextmanager
-def _watched(layer: nn.Module, outputs: list[Tensor]) -> Iterator[None]:
-    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        outputs.append(output)
-
-    handle = layer.register_forward_hook(keep)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
 def _answer_to(
     network: nn.Module, layer: nn.Module, batches: Sequence[Tensor], scale: float
 ) -> tuple[Tensor, list[Tensor]]:
@@ -289,9 +210,11 @@ def _answer_to(
 
     handle = layer.register_forward_hook(replace)
     try:
-        answer: Tensor = network(*batches)
+        answer = ask(network, [batch.clone() for batch in batches])
     finally:
         handle.remove()
+    if not isinstance(answer, Tensor):
+        raise not_a_tensor(answer, " when its head gives other numbers")
     return answer, given
 
 
@@ -312,17 +235,21 @@ def _ending_at(
         return None
     # Random numbers for the layer's output: a fresh network answers nearly 0 everywhere, and
     # then many a layer seems to give its answer.
-    answer, given = _answer_to(network, layer, batches, 1.0)
-    raw = given[0].flatten(1)
-    for ending, expected in (
-        (Ending.LOGITS, raw),
-        (Ending.SOFTMAX, torch.softmax(raw, dim=-1)),
-        (Ending.LOG_SOFTMAX, torch.log_softmax(raw, dim=-1)),
-    ):
-        # An ending is one operation after the layer: 1e-5 covers how it is rounded.
-        if answer.shape == raw.shape and torch.allclose(answer, expected, rtol=1e-5, atol=1e-6):
+    tried = [_answer_to(network, layer, batches, scale) for scale in _SCALES]
+    # A softmax written out overflows at large logits, which says nothing of where it stands.
+    counted = [tried[0], *(one for one in tried[1:] if bool(torch.isfinite(one[0]).all()))]
+    for ending in Ending:
+        if all(_is(ending, answer, given[0].flatten(1)) for answer, given in counted):
             return ending
     return None
+
+
+def _is(ending: Ending, answer: Tensor, raw: Tensor) -> bool:
+    if ending is not Ending.LOGITS:
+        apply = torch.softmax if ending is Ending.SOFTMAX else torch.log_softmax
+        raw = apply(raw, dim=-1)
+    # An ending is one operation after the layer: 1e-5 covers how it is rounded.
+    return answer.shape == raw.shape and torch.allclose(answer, raw, rtol=1e-5, atol=1e-6)
 
 
 def _own_ending(answer: Tensor, name: str) -> Ending:

@@ -12,9 +12,8 @@ from edgetl.reference.ending import (
     find_answer,
     linear_layers,
     outputs_of,
-    probing,
-    run_probe,
 )
+from edgetl.reference.probe import check_steady, probing, run_probe
 from edgetl.spec import ClassifierInput, Head
 
 _NAMED = 8
@@ -85,7 +84,8 @@ def find_head_layer(
         find_answer(network, input=input, head=Head(layer=head, classes=classes))
         return head
     with probing(network, input) as batches:
-        run_probe(network, None, batches, len(classes))
+        given, _ = run_probe(network, None, batches, len(classes))
+        check_steady(network, batches, given, classes=len(classes))
     candidates = [name for name, size in linear_layers(network).items() if size == len(classes)]
     found = {
         name: answer

@@ -188,3 +188,77 @@ def test_probe_batches_are_what_each_input_takes() -> None:
     photo, weight = probe_batches(input)
     assert photo.shape == (2, 1, 3, 4) and photo.max() > 1 and photo.is_contiguous()
     assert weight.shape == (2, 4) and torch.equal(weight, probe_batches(input)[1])
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        Answers(lambda x: x - x.mean(0)),
+        Answers(lambda x: x / x.norm()),
+        Answers(lambda x: x.softmax(0)),
+        Answers(lambda x: nn.functional.batch_norm(x, None, None, training=True)),
+        nn.Sequential(
+            nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3, track_running_stats=False), nn.Flatten()
+        ),
+        Answers(lambda x: x.squeeze()),
+    ],
+)
+def test_an_answer_that_depends_on_the_others_in_the_batch_is_refused(first: nn.Module) -> None:
+    image = ImageInput(height=1, width=1, channels="grey", mean=(0.0,), std=(1.0,))
+    input = INPUT if isinstance(first, Answers) else image
+    head = Head(layer=OUTPUT, classes=HEAD.classes)
+    with pytest.raises(ModelError, match=r"the others in the batch|one sample alone") as caught:
+        find_answer(first, input=input, head=head)
+    assert "running statistics" in caught.value.fix
+
+
+def test_answers_that_differ_from_call_to_call_are_refused() -> None:
+    torch.manual_seed(0)
+    body = network()
+    body.insert(2, Answers(nn.functional.dropout))
+    body[2].head = nn.Identity()
+    with pytest.raises(ModelError, match=r"from call to call .*self\.training"):
+        find_answer(body, input=INPUT, head=Head(layer="3", classes=HEAD.classes))
+
+
+def test_an_input_changed_in_place_is_refused() -> None:
+    class Doubles(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x *= 2
+            return super().forward(x)
+
+    for layer in ("", OUTPUT):
+        with pytest.raises(ModelError, match=r"changes its input in place.*x = x \* 2"):
+            find_answer(Doubles(4, 3), input=INPUT, head=Head(layer=layer, classes=HEAD.classes))
+
+
+def _leave(_x: torch.Tensor) -> torch.Tensor:
+    raise SystemExit(0)
+
+
+def test_a_network_that_leaves_python_is_refused_with_its_line() -> None:
+    head = Head(layer="head", classes=HEAD.classes)
+    with pytest.raises(ModelError, match=r"SystemExit: 0 \(test_ending\.py, line \d+\)"):
+        find_answer(Answers(_leave), input=INPUT, head=head)
+
+
+@pytest.mark.parametrize(
+    "cap",
+    [
+        lambda x: x.clamp(-4, 4),
+        lambda x: x.clamp(-50, 50),
+        lambda x: 10 * (x / 10).tanh(),
+        lambda x: x.clamp(-5, 5).softmax(-1),
+        lambda x: x.clamp(-5, 5).log_softmax(-1),
+        lambda x: nn.functional.avg_pool1d(x[:, None].repeat(1, 2, 1), 1).mean(1).clamp(-8, 8),
+    ],
+)
+def test_a_cap_behind_the_head_that_small_logits_do_not_meet_is_noticed(cap: Any) -> None:
+    with pytest.raises(ModelError, match='write head = "output"'):
+        find_answer(Answers(cap), input=INPUT, head=Head(layer="head", classes=HEAD.classes))
+
+
+def test_a_softmax_written_out_is_one_though_it_overflows() -> None:
+    model = Answers(lambda x: x.exp() / x.exp().sum(-1, keepdim=True))
+    head = Head(layer="head", classes=HEAD.classes)
+    assert find_ending(model, input=INPUT, head=head) is Ending.SOFTMAX
