@@ -225,7 +225,9 @@ def _check_file(
         raise ConfigError(
             key,
             got=repr(value) + (", where no file is" if right else ""),
-            expected=", ".join((*words, f"or a {' or '.join(suffixes)} file")),
+            expected="".join(f"{word}, " for word in words)
+            + ("or " if words else "")
+            + f"a {' or '.join(suffixes)} file",
             fix=_nearest(value, words) or "correct the name; a path is relative to the config",
         )
 

@@ -168,6 +168,13 @@ def test_what_is_wrong_with_a_trained_model_is_named(
     assert named in str(caught.value)
 
 
+def test_a_missing_onnx_file_is_told_in_a_whole_sentence(tmp_path: Path) -> None:
+    onnx = MODEL[: MODEL.index("architecture")] + 'onnx = "gone.onnx"\noutput = "logits"\n'
+    with pytest.raises(ConfigError) as caught:
+        own(tmp_path, onnx)
+    assert caught.value.expected == "a .onnx file"
+
+
 def test_several_inputs_are_tables_by_name(tmp_path: Path) -> None:
     parts = """kind = "several"
 [input.parts.photo]
