@@ -18,6 +18,7 @@ from PIL import Image
 from edgetl.data.samples import EncodedImages
 from edgetl.errors import DataError, ModelError
 from edgetl.export.preprocess_causes import likely_cause, normalised, pixel_scale
+from edgetl.reference.probe import told_anywhere
 from edgetl.spec import Array, ImageInput
 
 Transform = Callable[[Image.Image], Any]
@@ -153,8 +154,8 @@ def _own(image: Array, transform: Transform, spec: ImageInput, at: int) -> NDArr
     expected = (spec.channel_count, spec.height, spec.width)
     try:
         answer = transform(picture.convert("L" if spec.channels == "grey" else "RGB"))
-    except Exception as error:
-        raise _bad_answer(at, f"{type(error).__name__}: {error}", expected) from error
+    except (Exception, SystemExit) as error:
+        raise _bad_answer(at, told_anywhere(error), expected) from error
     if not isinstance(answer, torch.Tensor):
         raise _bad_answer(at, type(answer).__name__, expected)
     if answer.dtype != torch.float32 or tuple(answer.shape) != expected:

@@ -118,7 +118,8 @@ class TorchAnswering:
     def _tensors(self, inputs: Mapping[str, Array]) -> list[torch.Tensor]:
         """In the order in which the network takes them, whatever the order they came in."""
         names = [tensor.name for tensor in self._description.input.tensors]
-        return [self._torch.from_numpy(inputs[name]) for name in names]
+        # Copies: the arrays are the caller's, whatever a network does to its input.
+        return [self._torch.tensor(inputs[name]) for name in names]
 
     def _faster_layout(self, batches: list[torch.Tensor]) -> Reference:
         """The reference as a user would run it at its best; measured once."""

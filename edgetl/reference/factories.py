@@ -128,7 +128,7 @@ def user_network(architecture: str, classes: int, code: Path) -> nn.Module:
         network = factory(**arguments)
     except EdgetlError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
             architecture,
             got=told(error, code),

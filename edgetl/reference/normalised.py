@@ -48,7 +48,7 @@ def normalised_network(
 
     def ask(batch: Array) -> NDArray[np.float64]:
         with torch.inference_mode():
-            raw = raw_logits(network, head.layer, answer, [torch.from_numpy(batch)])
+            raw = raw_logits(network, head.layer, answer, [torch.tensor(batch)])
         return softmax(raw.numpy() / head.temperature)
 
     return ask

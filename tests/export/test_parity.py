@@ -101,3 +101,19 @@ def test_what_does_not_fit_is_refused(case) -> None:
         check_parity(model, reference[1:], {"features": x})
     with pytest.raises(DataError, match="none"):
         check_parity(model, reference[:0], {"features": x[:0]})
+
+
+def test_answers_that_depend_on_the_batch_fail_when_asked_alone() -> None:
+    import onnx
+
+    text = """<ir_version: 10, opset_import: ["": 20]>
+    g (float[b, 2] features) => (float[b, 2] probabilities) {
+        axes = Constant <value = int64[1] {0}> ()
+        mean = ReduceMean (features, axes)
+        centred = Sub (features, mean)
+        probabilities = Softmax (centred)
+    }"""
+    model = onnx.parser.parse_model(text).SerializeToString()
+    x = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
+    with pytest.raises(ModelError, match=r"asked alone: .*mixes the inputs of a batch"):
+        check_parity(model, _answer(model, x), {"features": x})

@@ -190,6 +190,10 @@ def broken(picture: Image.Image) -> torch.Tensor:
     raise KeyError("pixel_values")
 
 
+def leaves(picture: Image.Image) -> torch.Tensor:
+    raise SystemExit(0)
+
+
 @pytest.mark.parametrize(
     ("transform", "said"),
     [
@@ -205,6 +209,7 @@ def broken(picture: Image.Image) -> torch.Tensor:
         (lambda picture: {"pixel_values": 1}, "dict"),
         (lambda picture: None, "NoneType"),
         (broken, "KeyError: 'pixel_values'"),
+        (leaves, "SystemExit: 0 (test_preprocess_parity.py, line "),
     ],
 )
 def test_an_answer_that_is_no_such_tensor_is_refused(photos, transform, said) -> None:

@@ -58,6 +58,9 @@ def compiled():
 def broken():
     raise RuntimeError("no weights here\\nand more")
 
+def leaves():
+    raise SystemExit(0)
+
 def nothing():
     return None
 
@@ -122,6 +125,11 @@ def test_a_factory_is_called_with_the_classes_it_asks_for(
         ("needs_more", ConfigError, r"the signature \(classes, width\)"),
         ("positional", ConfigError, r"the signature \(classes, /\)"),
         ("broken", ModelError, r"RuntimeError: no weights here \(their_model\.py, line \d+\)"),
+        (
+            "leaves",
+            ModelError,
+            r"python:their_model:leaves: got SystemExit: 0 \(their_model\.py, l",
+        ),
         ("nothing", ModelError, "got NoneType"),
         ("state", ModelError, "got OrderedDict"),
         ("lazy", ModelError, "lazy layers"),

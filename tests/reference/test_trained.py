@@ -14,10 +14,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgetl.errors import CheckpointError, ConfigError, ModelError
+from edgetl.reference.answering import load_answering
 from edgetl.reference.checkpoint import load_classifier, save_classifier
 from edgetl.reference.client import ReferenceBackend
 from edgetl.reference.description import ClassifierDescription
 from edgetl.reference.network import Mlp, Reference
+from edgetl.reference.normalised import normalised_network
 from edgetl.reference.trained import trained_network
 from edgetl.spec import ClassifierInput, Head, ImageInput, SeveralInputs, TensorInput
 
@@ -60,6 +62,16 @@ class Tied(nn.Module):
 
     def forward(self, x):
         return self.last(self.second(self.first(x).relu()).relu())
+
+class DoublesLarge(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.decide = nn.Linear(4, 3)
+
+    def forward(self, x):
+        if x.max() > 5:
+            x *= 2
+        return self.decide(x)
 """
 
 
@@ -216,6 +228,23 @@ def test_tied_weights_are_written_and_stay_tied(code: Path, tmp_path: Path) -> N
     again, _ = load_classifier(tmp_path / "tied", code=code)
     assert again.first.weight is again.second.weight
     assert torch.equal(again.first.weight, network.first.weight)
+
+
+def test_the_callers_array_is_its_own_whatever_a_network_does_to_its_input(
+    code: Path, tmp_path: Path
+) -> None:
+    network, description = trained_network(
+        "python:their_net:DoublesLarge", weights="factory", input=INPUT, classes=CLASSES, code=code
+    )
+    folder = tmp_path / "doubles"
+    save_classifier(folder, network, description, code=code)
+    answering = load_answering(folder, threads=1, code=code)
+    x = np.full((2, 4), 9, np.float32)
+    first = answering.answer({"features": x})["probabilities"]
+    answering.time_block({"features": x}, 2)
+    normalised_network(folder, code=code)(x)
+    assert (x == 9).all()
+    np.testing.assert_array_equal(answering.answer({"features": x})["probabilities"], first)
 
 
 @pytest.mark.parametrize(
