@@ -110,7 +110,7 @@ def to_markdown(release: ReleaseVerdict) -> str:
     lines = [
         f"# {release.verdict}",
         "",
-        f"{data.n} images of {_cell(data.name)}, split {_cell(data.split)}.",
+        f"{data.n} inputs of {_cell(data.name)}, split {_cell(data.split)}.",
     ]
     if missing := release.without_variant:
         lines.append("")
@@ -195,7 +195,7 @@ def _row(gate: GateResult) -> str:
 
 def _sentence(gate: GateResult) -> str:
     """What a gate that did not pass says."""
-    unit = "rounds of measurement" if gate.name == LATENCY else "labelled images"
+    unit = "rounds of measurement" if gate.name == LATENCY else "labelled inputs"
     if gate.estimate is None or gate.lower is None or gate.upper is None:
         return f"{gate.name}: not judged, there is no measurement"
     if gate.verdict == "FAIL":

@@ -58,13 +58,13 @@ def test_junit_has_a_case_per_gate(release):
     assert len(bad.findall(".//failure")) == int(bad.get("failures")) >= 1
     assert len(bad.findall(".//skipped")) == 1
     error = suites["few"].find(".//error")
-    assert "168 more labelled images" in error.get("message")
+    assert "168 more labelled inputs" in error.get("message")
 
 
 def test_markdown_says_what_is_open(release):
     text = to_markdown(release)
     assert text.startswith("# FAIL\n")
-    assert "168 more labelled images would decide it with 80 % power" in text
+    assert "168 more labelled inputs would decide it with 80 % power" in text
     assert "made \\| up" in text
     assert "<b>" not in text
     rows = [line for line in text.splitlines() if line.startswith("| top1_drop")]
