@@ -28,12 +28,23 @@ class Label:
     bold: bool = False
 
 
-def place(axes: Axes, labels: Sequence[Label]) -> None:
-    """Draw each label at the spot beside its point that covers the least, in the order given."""
+def place(
+    axes: Axes, labels: Sequence[Label], *, bars: Sequence[tuple[float, float, float]] = ()
+) -> None:
+    """Draw each label at the spot beside its point that covers the least, in the order given.
+
+    Args:
+        axes: With its limits set.
+        labels: The texts with their points.
+        bars: Vertical lines (x, y, y) in data coordinates that no label should cross.
+    """
     frame = axes.get_window_extent()
     inside = (frame.x0, frame.y0, frame.x1, frame.y1)
     points = [tuple(axes.transData.transform((label.x, label.y))) for label in labels]
     taken: list[_Box] = [(x - 8, y - 8, x + 8, y + 8) for x, y in points]
+    for x, *ends in bars:
+        (at, low), (_, high) = (axes.transData.transform((x, end)) for end in sorted(ends))
+        taken.append((at - 4, low - 2, at + 4, high + 2))
     for index, (label, (x, y)) in enumerate(zip(labels, points, strict=True)):
         others = taken[:index] + taken[index + 1 :]
         width = _ADVANCE * _SIZE * len(label.text)

@@ -20,6 +20,10 @@ with extra("report"):
     from matplotlib.axes import Axes
 
 
+_LINE = 14.0
+"""Two lines of the figure nearer than so many units leave no room for a word on each."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """A candidate: latency, and the NLL that it adds with its upper bound."""
@@ -43,7 +47,8 @@ def section(facts: ReleaseFacts) -> Section | None:
         title="Latency and harm",
         read=(
             "Down and to the left is better; the whisker reaches up to the bound of the harm, the "
-            "stepped line joins those that nobody beats on both, and a ring marks what was chosen."
+            "stepped line joins those that nobody beats on both the latency and that bound, and a "
+            "ring marks what was chosen."
         ),
         blocks=(
             Plots(
@@ -144,9 +149,9 @@ def _worst(facts: ReleaseFacts, split: str) -> tuple[Plot, ...]:
     return (
         Plot(
             svg=_draw(facts, points, _Scale(name="worst", axis="share of its limit", limit=1.0)),
-            title="The worst of all harms",
+            title="The worst harm to the answers",
             caption="Of each candidate the harm nearest to its limit, as seen; over the dashed "
-            "line it may not compete.",
+            "line it may not compete. Its latency has a limit of its own, which is judged apart.",
             scope=facts.scope(split),
         ),
     )
@@ -158,11 +163,13 @@ def _draw(facts: ReleaseFacts, points: Sequence[Point], scale: _Scale) -> Markup
     top = max(*heights, 1.25 * scale.limit if scale.limit else 0.0, 1e-6)
     bottom = min(0.0, *heights)
     with canvas(280) as figure:
-        plot = axes(figure, left=48, right=10, top=8, bottom=38)
+        plot = axes(figure, left=56, right=10, top=8, bottom=38)
         plot.set_xscale("log")
         plot.set_xlim(low, high)
         plot.set_ylim(bottom - 0.12 * (top - bottom), top + 0.08 * (top - bottom))
         plot.locator_params(axis="y", nbins=5)
+        # Matplotlib's own would set a factor such as 1e6 over the title.
+        plot.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
         if scale.limit:
             _draw_limit(plot, scale.limit, low)
         plot.axhline(0, color=colour("line"), linewidth=0.8)
@@ -174,7 +181,7 @@ def _draw(facts: ReleaseFacts, points: Sequence[Point], scale: _Scale) -> Markup
         plot.set_xticks([], minor=True)
         plot.set_xlabel("p50, ms (log scale)")
         plot.set_ylabel(scale.axis)
-        place(plot, _labels(points))
+        place(plot, _labels(points), bars=[(p.p50_ms, p.harm, p.upper) for p in points])
         described = "; ".join(
             f"{clean(point.id)} {significant(point.p50_ms)} ms, {number(point.harm, scale.digits)}"
             + (f", at most {number(point.upper, 4)}" if point.upper > point.harm else "")
@@ -194,7 +201,9 @@ def _draw_limit(plot: Axes, limit: float, left: float) -> None:
     plot.axhline(
         SHARE_OF_MARGIN * limit, color=colour("muted"), linewidth=0.9, linestyle=(0, (3, 3))
     )
-    for height, word in ((limit, "the limit"), (SHARE_OF_MARGIN * limit, "half of it")):
+    words = [(limit, "the limit"), (SHARE_OF_MARGIN * limit, "half of it")]
+    upper, lower = (plot.transData.transform((left, height))[1] for height, _ in words)
+    for height, word in words if upper - lower >= _LINE else words[:1]:
         plot.annotate(
             word,
             (left, height),

@@ -33,6 +33,25 @@ def test_every_candidate_is_in_both_figures(whole) -> None:
         assert "val split, n = 200" in plot.scope
 
 
+def test_what_the_figures_call_a_harm_leaves_latency_out(whole) -> None:
+    found = section(facts_of(whole))
+    assert found is not None and "both the latency and that bound" in found.read
+    worst = found.blocks[0].plots[1]
+    assert worst.title == "The worst harm to the answers" and "judged apart" in worst.caption
+
+
+def test_two_near_lines_share_one_word_and_no_factor_stands_over_the_title(whole) -> None:
+    entries = [dict(entry) for entry in whole.selection["entries"]]
+    for entry in entries:
+        entry["harms"] = {"nll": 0.0}
+    entries[0]["nll_upper"] = 3e6
+    found = section(facts_of(replace(whole, selection={"entries": entries})))
+    assert found is not None
+    far, worst = found.blocks[0].plots
+    assert "the limit" in far.svg and "half of it" not in far.svg
+    assert "half of it" in worst.svg and ">1e6<" not in far.svg and "1e+06" in far.svg
+
+
 def test_without_a_selection_there_is_no_section(whole) -> None:
     assert section(facts_of(replace(whole, selection=None))) is None
 
