@@ -166,5 +166,8 @@ class Hero:
     shipped: tuple[Shipped, ...]
     limits: tuple[tuple[str, str], ...]
     scope: str
+    judged: bool
+    """A variant was judged, so that there are intervals to speak of."""
+    released: bool
     policy: str = ""
     notes: tuple[str, ...] = field(default=())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def report_from_predictions(
     Args:
         reference, candidate: On the same inputs, in the same order.
         verdict: The document ``edgetl.verdict/1`` of the two, with one variant.
-        name, version: Of the classifier, if it has any.
+        name, version: Of the classifier, if it has any; else the two sides are the title.
 
     Raises:
         GateError: When the verdict is not one of a single variant.
@@ -140,5 +141,9 @@ def report_from_predictions(
             fix="pass the verdict of these two predictions",
         )
     split = str(verdict.get("data", {}).get("split", "test"))
-    sides = {REFERENCE: reference, str(variants[0].get("id", CANDIDATE)): candidate}
+    variant = str(variants[0].get("id", CANDIDATE))
+    sides = {REFERENCE: reference, variant: candidate}
+    if not name:
+        file = verdict.get("data", {}).get("predictions", {}).get(REFERENCE, REFERENCE)
+        name = f"{variant} against {PurePath(str(file)).stem}"
     return ReportData(verdict=verdict, name=name, version=version, predictions={split: sides})

@@ -43,13 +43,18 @@ def section(facts: ReleaseFacts) -> Section | None:
     ]
     if not blocks:
         return None
+    ran = []
+    if _machine(facts):
+        ran.append("Latencies hold for this machine and these versions only.")
+    if facts.data.execution:
+        ran.append(
+            "The table of executions says in which precision each backend really ran its layers, "
+            "whatever the file says."
+        )
     return Section(
         id="environment",
-        title="Where and how it ran",
-        read=(
-            "Latencies hold for this machine and these versions only; the table of executions says "
-            "in which precision each backend really ran its layers, whatever the file says."
-        ),
+        title="Where and how it ran" if facts.released or ran else "What was judged",
+        read=" ".join(ran) or "Equal hashes name equal inputs.",
         blocks=tuple(blocks),
     )
 

@@ -29,6 +29,8 @@ class ReleaseFacts:
         variants: Every variant's id, in the order of the closing table.
         cells: Side -> its cell of the bench at the policy's objective.
         best_fp32: The fastest FP32 variant.
+        reference_name: What the reference is called in a sentence.
+        released: A release was made, so that something can ship; else answers were compared.
     """
 
     data: ReportData
@@ -41,6 +43,8 @@ class ReleaseFacts:
     variants: tuple[str, ...]
     cells: Mapping[str, Table]
     best_fp32: str | None
+    reference_name: str
+    released: bool
 
     def scope(self, split: str | None = None) -> str:
         """The split with its n, as every figure shows it."""
@@ -97,6 +101,8 @@ def facts_of(data: ReportData) -> ReleaseFacts:
         variants=variants,
         cells=cells,
         best_fp32=_best_fp32(data.rows, cells),
+        reference_name=_reference_name(data.rows),
+        released=bool(data.rows or data.config or verdict.get("required")),
     )
 
 
@@ -105,6 +111,13 @@ def nll_of(predictions: Predictions) -> float | None:
     return (
         None if predictions.labels is None else nll(predictions.probabilities, predictions.labels)
     )
+
+
+def _reference_name(rows: Sequence[Table]) -> str:
+    """By the backend of the reference's row: the network itself, or the file that was brought."""
+    backend = next((row.get("backend") for row in rows if row["id"] == REFERENCE), None)
+    names = {"pytorch": "PyTorch", "onnxruntime": "the ONNX file"}
+    return names.get(str(backend), "the reference")
 
 
 def _variants(data: ReportData, judged: Mapping[str, Table]) -> tuple[str, ...]:

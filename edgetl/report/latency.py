@@ -43,7 +43,7 @@ def section(facts: ReleaseFacts) -> Section | None:
         plots.append(
             Plot(
                 svg=_draw_ratios(facts, names),
-                title="Times as fast as PyTorch",
+                title=f"Times as fast as {facts.reference_name}",
                 caption="From paired rounds of one interleaved run, 95 % intervals. "
                 + _control(facts),
                 scope=scope,
@@ -60,7 +60,7 @@ def section(facts: ReleaseFacts) -> Section | None:
         title="Latency",
         read=(
             "All sides ran in turn, block by block, so that what slows the machine slows all; the "
-            "control is PyTorch against itself and should sit on 1."
+            f"control is {facts.reference_name} against itself and should sit on 1."
         ),
         blocks=tuple(blocks),
     )
@@ -122,7 +122,8 @@ def _draw_ratios(facts: ReleaseFacts, names: Sequence[str]) -> Markup:
     low, high = log_limits([*ends, 0.9, 1.1])
     with canvas(44 + _ROW * len(found)) as figure:
         plot = _rows(axes(figure, left=12, right=12, top=0, bottom=40), len(found))
-        _log_axis(plot, low, high, "times as fast as PyTorch (log scale)", "×", len(found))
+        label = f"times as fast as {facts.reference_name} (log scale)"
+        _log_axis(plot, low, high, label, "×", len(found))
         _bands(plot, [1], len(found), "ink", 1.2)
         for row, (name, one) in enumerate(found.items()):
             role, marker = facts.series(name)
@@ -130,7 +131,7 @@ def _draw_ratios(facts: ReleaseFacts, names: Sequence[str]) -> Markup:
             y = row + 0.74
             plot.plot([one.lower, one.upper], [y, y], color=ink, linewidth=5, alpha=0.38)
             plot.plot(one.estimate, y, marker, color=ink, markersize=6.5)
-            word = "control: PyTorch again" if name == CONTROL else name
+            word = f"control: {facts.reference_name} again" if name == CONTROL else name
             _row_text(
                 plot,
                 row,
@@ -142,7 +143,8 @@ def _draw_ratios(facts: ReleaseFacts, names: Sequence[str]) -> Markup:
             f"{significant(one.upper)}"
             for name, one in found.items()
         )
-        return to_svg(figure, name="ratios", label=f"Times as fast as PyTorch: {described}.")
+        heard = f"Times as fast as {facts.reference_name}: {described}."
+        return to_svg(figure, name="ratios", label=heard)
 
 
 def _rows(plot: Axes, rows: int) -> Axes:

@@ -8,9 +8,9 @@ from edgetl.extras import extra
 from edgetl.report.blocks import Plot, Plots, Section
 from edgetl.report.content import Table
 from edgetl.report.facts import ReleaseFacts
-from edgetl.report.numbers import clean, finite, number, significant
+from edgetl.report.numbers import clean, finite, number, significant, times
 from edgetl.report.theme import OUTCOMES, axes, canvas, colour, to_svg
-from edgetl.report.verdict import GATES, amount
+from edgetl.report.verdict import amount, gate_name
 
 with extra("report"):
     from matplotlib.axes import Axes
@@ -55,13 +55,13 @@ def _panel(facts: ReleaseFacts, name: str, gates: Sequence[Table]) -> Plot:
         plot.set_xlim(_LOW, _HIGH)
         plot.set_ylim(len(gates), 0)
         for row, gate in enumerate(gates):
-            _draw_gate(plot, row, gate)
+            _draw_gate(plot, row, gate, gate_name(facts, gate["name"]))
         plot.set_yticks([])
         plot.spines["left"].set_visible(False)
         plot.set_xticks([0, 1, 2], ["no harm", "the limit", "twice"])
         plot.set_xlabel("share of the margin")
         shares = "; ".join(
-            f"{GATES.get(str(g['name']), clean(g['name']))} {number(g['lower'] / g['limit'], 2)} "
+            f"{gate_name(facts, g['name'])} {number(g['lower'] / g['limit'], 2)} "
             f"to {number(g['upper'] / g['limit'], 2)}, {clean(g['verdict'])}"
             for g in gates
         )
@@ -75,8 +75,15 @@ def _panel(facts: ReleaseFacts, name: str, gates: Sequence[Table]) -> Plot:
     return Plot(
         svg=svg,
         title=f"{clean(name)}: {clean(facts.judged[name].get('verdict', ''))}",
+        caption=_latency_caption(gates),
         scope=facts.scope() + level + _rounds(gates),
     )
+
+
+def _latency_caption(gates: Sequence[Table]) -> str:
+    if not any(gate["name"] == "latency" for gate in gates):
+        return ""
+    return "The p50 is a ratio that begins at 0×: all of it up to the limit is harmless."
 
 
 def _rounds(gates: Sequence[Table]) -> str:
@@ -84,7 +91,7 @@ def _rounds(gates: Sequence[Table]) -> str:
     return f"; latency over {found[0]} rounds" if found else ""
 
 
-def _draw_gate(plot: Axes, row: int, gate: Table) -> None:
+def _draw_gate(plot: Axes, row: int, gate: Table, word: str) -> None:
     name, limit = str(gate["name"]), float(gate["limit"])
     low, middle, high = (float(gate[key]) / limit for key in ("lower", "estimate", "upper"))
     role, marker = OUTCOMES.get(str(gate["verdict"]), ("muted", "o"))
@@ -111,11 +118,14 @@ def _draw_gate(plot: Axes, row: int, gate: Table) -> None:
     for end, sign, beyond in ((_LOW, "<", low < _LOW), (_HIGH, ">", high > _HIGH)):
         if beyond:
             plot.plot(end, y, sign, color=ink, markersize=6, clip_on=False)
+    if name == "latency":
+        _draw_ends(plot, y, limit, low=low, high=high)
     if _inside(middle) == middle:
         plot.plot(middle, y, marker, color=ink, markersize=7)
-    word = GATES.get(name, clean(name))
     plot.text(_LOW, row + 0.28, word, va="center", color=colour("ink"))
-    shown = f"{_short(name, gate['lower'])} to {amount(name, gate['upper'])}"
+    lower, upper = (amount(name, gate[key], limit=limit) for key in ("lower", "upper"))
+    # The unit is the upper bound's alone.
+    shown = f"{lower.rstrip('×').partition(' ')[0]} to {upper}"
     plot.text(
         _HIGH,
         row + 0.28,
@@ -127,9 +137,15 @@ def _draw_gate(plot: Axes, row: int, gate: Table) -> None:
     )
 
 
-def _short(name: str, value: object) -> str:
-    """The amount without its unit, which the upper bound carries."""
-    return amount(name, value).rstrip("×").partition(" ")[0]
+def _draw_ends(plot: Axes, y: float, limit: float, *, low: float, high: float) -> None:
+    """A latency is a ratio: its row begins at 0×, which is no answer to what does no harm."""
+    words = [(-0.05, "0×", "right")]
+    if high <= 1:
+        words.append((1.05, times(limit), "left"))
+    elif low >= 1:
+        words.append((0.95, times(limit), "right"))
+    for x, word, side in words:
+        plot.text(x, y, word, ha=side, va="center", color=colour("muted"), fontsize=10)
 
 
 def _inside(value: float) -> float:

@@ -10,21 +10,6 @@ from edgetl.report.facts import ReleaseFacts
 from edgetl.report.numbers import clean, number, percent, significant, times
 from edgetl.report.verdict import TONES
 
-_HEAD = (
-    "variant",
-    "precision",
-    "size MB",
-    "p50 ms",
-    "p99 ms",
-    "× PyTorch",
-    "× best FP32",
-    "top-1",
-    "NLL",
-    "ECE",
-    "split",
-    "verdict",
-)
-
 
 def section(facts: ReleaseFacts) -> Section | None:
     """Every variant with its size, speed, quality and verdict; metrics alone without rows."""
@@ -55,13 +40,31 @@ def _rows(facts: ReleaseFacts) -> Grid | None:
     if "threads" in cell:
         setting += f", {cell['threads']} threads"
     return Grid(
-        head=_HEAD,
+        head=_head(facts),
         rows=tuple(_row(row) for row in rows),
-        numeric=frozenset(range(2, 10)),
+        numeric=frozenset(range(3, 11)),
         caption="× is the ratio of the two p50s; the speeds at the top of the page are means over "
         "paired rounds, with their intervals.",
         scope="; ".join(facts.scope(split) for split in sorted(splits)) + f"; latency at {setting}",
         marked=frozenset(i for i, row in enumerate(rows) if row["id"] in facts.shipped),
+    )
+
+
+def _head(facts: ReleaseFacts) -> tuple[str, ...]:
+    # The verdict stands second, where a phone shows it without scrolling the table.
+    return (
+        "variant",
+        "verdict",
+        "precision",
+        "size MB",
+        "p50 ms",
+        "p99 ms",
+        f"× {facts.reference_name.removeprefix('the ')}",
+        "× best FP32",
+        "top-1",
+        "NLL",
+        "ECE",
+        "split",
     )
 
 
@@ -70,6 +73,7 @@ def _row(row: Table) -> tuple[Cell, ...]:
     mark = {"PASS": "✓ ", "FAIL": "✕ ", "INCONCLUSIVE": "? "}.get(verdict, "")
     return (
         Cell(text=clean(row["id"]), title=clean(row.get("backend", ""))),
+        Cell(text=mark + clean(verdict), tone=TONES.get(verdict, "quiet")),
         Cell(text=clean(row.get("precision", ""))),
         Cell(text=significant(row.get("size_mb"))),
         Cell(text=significant(row.get("p50_ms"))),
@@ -80,7 +84,6 @@ def _row(row: Table) -> tuple[Cell, ...]:
         Cell(text=number(row.get("nll"), 4)),
         Cell(text=number(row.get("ece"), 4)),
         Cell(text=clean(row.get("split", ""))),
-        Cell(text=mark + clean(verdict), tone=TONES.get(verdict, "quiet")),
     )
 
 
@@ -96,17 +99,17 @@ def _metrics(facts: ReleaseFacts) -> Grid | None:
     if not sides:
         return None
     return Grid(
-        head=("variant", "top-1", "NLL", "Brier", "ECE", "mean entropy", "verdict"),
+        head=("variant", "verdict", "top-1", "NLL", "Brier", "ECE", "mean entropy"),
         rows=tuple(
             (
                 Cell(text=clean(name)),
+                Cell(text=clean(verdict), tone=TONES.get(verdict, "quiet")),
                 Cell(text=percent(metrics.get("top1"))),
                 *(Cell(text=number(metrics.get(key), 4)) for key in _PLAIN),
-                Cell(text=clean(verdict), tone=TONES.get(verdict, "quiet")),
             )
             for name, metrics, verdict in sides
         ),
-        numeric=frozenset(range(1, 6)),
+        numeric=frozenset(range(2, 7)),
         scope=facts.scope(),
         marked=frozenset(i for i, side in enumerate(sides) if side[0] in facts.shipped),
     )

@@ -18,7 +18,7 @@ GATES = {
     "nll": "NLL added",
     "brier": "Brier added",
     "flips": "answers changed",
-    "latency": "p50 against PyTorch",
+    "latency": "p50",
 }
 LIMITS = {
     "max_accuracy_drop": "top1_drop",
@@ -29,22 +29,36 @@ LIMITS = {
 }
 
 
-def amount(gate: str, value: object, *, sign: bool = False) -> str:
-    """A harm in its gate's unit.
+_FINE = 1e-4
+"""A limit under this needs more decimals than the page writes, and so do the harms beside it."""
+
+
+def gate_name(facts: ReleaseFacts, gate: object) -> str:
+    """What a gate bounds, in words."""
+    if gate == "latency":
+        return f"{GATES['latency']} against {facts.reference_name}"
+    return GATES.get(str(gate), clean(gate))
+
+
+def amount(gate: str, value: object, *, limit: object = None) -> str:
+    """A harm in its gate's unit, in as many digits as its limit asks for.
 
     Example:
         >>> amount("top1_drop", 0.01), amount("nll", 0.02), amount("latency", 1.0)
         ('1.00 pt', '0.0200 nats', '1.00×')
+        >>> amount("nll", 3e-9, limit=1e-9)
+        '3.0e−09 nats'
     """
-    if finite(value) is None:
+    found, bound = finite(value), finite(limit)
+    if found is None:
         return DASH
-    if gate in ("top1_drop", "flips"):
-        assert isinstance(value, int | float)
-        unit = "pt" if gate == "top1_drop" else "%"
-        return f"{number(100 * value, 2, sign=sign)} {unit}"
     if gate == "latency":
         return times(value)
-    return f"{number(value, 4, sign=sign)}{' nats' if gate == 'nll' else ''}"
+    fine = bound is not None and 0 < bound < _FINE
+    scale, digits = (100, 2) if gate in ("top1_drop", "flips") else (1, 4)
+    shown = significant(scale * found, 2) if fine else number(scale * found, digits)
+    unit = {"top1_drop": " pt", "flips": " %", "nll": " nats"}.get(gate, "")
+    return shown + unit
 
 
 def hero(facts: ReleaseFacts) -> Hero:
@@ -58,13 +72,30 @@ def hero(facts: ReleaseFacts) -> Hero:
         sentence=_sentence(facts),
         remarks=_remarks(facts),
         shipped=tuple(_shipped(facts, name) for name in facts.shipped),
-        limits=tuple(
-            (GATES[gate], f"≤ {amount(gate, policy[key])}")
-            for key, gate in LIMITS.items()
-            if key in policy
-        ),
+        limits=_limits(facts, policy),
+        judged=bool(facts.judged),
+        released=facts.released,
         scope=f"{clean(verdict['data'].get('name', 'stored predictions'))} · {facts.scope()}",
         policy=_policy(facts, policy),
+    )
+
+
+def _limits(facts: ReleaseFacts, policy: Table) -> tuple[tuple[str, str], ...]:
+    """The limits that something was held against."""
+    idle = {
+        gate["name"]
+        for entry in facts.judged.values()
+        for gate in entry.get("gates", ())
+        if gate["verdict"] == "NOT JUDGED"
+    }
+    return tuple(
+        (
+            gate_name(facts, gate),
+            f"≤ {amount(gate, policy[key], limit=policy[key])}"
+            + (" (percentage points)" if gate == "top1_drop" else ""),
+        )
+        for key, gate in LIMITS.items()
+        if key in policy and gate not in idle
     )
 
 
@@ -82,27 +113,40 @@ def _sentence(facts: ReleaseFacts) -> str:
             return "A required backend has no candidate that could be judged, so nothing ships."
         return (
             f"On {inputs}, {_listed(broken)} {'are' if len(broken) > 1 else 'is'} shown to break "
-            "a limit of harm, so nothing ships."
+            f"a limit of harm{', so nothing ships' if facts.released else ''}."
         )
+    undecided = _undecided(facts)
+    latency = [gate for gate in undecided if gate["name"] == "latency"]
+    ending = f"undecided is not a pass{', so nothing ships' if facts.released else ''}."
+    if latency and len(latency) == len(undecided):
+        return (
+            f"The latency measured does not decide whether it is within its limit; {ending} "
+            f"{_plan(latency, 'more round', 'the limit')}"
+        ).rstrip()
     verb = "does" if facts.n == 1 else "do"
+    others = [gate for gate in undecided if gate["name"] != "latency"]
     return (
-        f"{inputs} {verb} not decide whether every harm is within its limit; undecided is not a "
-        f"pass, so nothing ships. {_plan(facts)}"
-    )
+        f"{inputs} {verb} not decide whether every harm is within its limit; {ending} "
+        f"{_plan(others, 'more labelled input', 'each limit')}"
+    ).rstrip()
 
 
-def _plan(facts: ReleaseFacts) -> str:
-    """How many more inputs would decide every undecided gate that inputs decide."""
-    wanted = [
-        finite(gate.get("more_samples"))
+def _undecided(facts: ReleaseFacts) -> list[Table]:
+    return [
+        gate
         for entry in facts.judged.values()
         for gate in entry.get("gates", ())
-        if gate["verdict"] == "INCONCLUSIVE" and gate["name"] != "latency"
+        if gate["verdict"] == "INCONCLUSIVE"
     ]
+
+
+def _plan(gates: Sequence[Table], unit: str, limit: str) -> str:
+    """How many more would decide all of these gates; nothing when no number is known to."""
+    wanted = [finite(gate.get("more_samples")) for gate in gates]
     known = [more for more in wanted if more is not None]
     if not known or len(known) < len(wanted):
         return ""
-    return f"{count(max(known), 'more labelled input')} would, with 80 % power for each limit."
+    return f"{count(max(known), unit)} would, with 80 % power for {limit}."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -115,13 +159,13 @@ def _remarks(facts: ReleaseFacts) -> tuple[str, ...]:
     verdict = facts.data.verdict
     backends = {str(entry.get("backend")) for entry in facts.judged.values()}
     remarks = [
-        f"{clean(name)}: no candidate was left to judge."
+        f"{clean(name)}: no candidate was left to judge.{_why_none(verdict, name)}"
         for name in verdict.get("required", ())
         if name not in backends
     ]
     for name, entry in facts.judged.items():
         remarks += [
-            f"{clean(name)}: {_gate(gate)}."
+            f"{clean(name)}: {_gate(facts, gate)}."
             for gate in entry.get("gates", ())
             if gate["verdict"] in ("FAIL", "INCONCLUSIVE")
         ]
@@ -129,11 +173,21 @@ def _remarks(facts: ReleaseFacts) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _gate(gate: Table) -> str:
-    name = str(gate["name"])
-    what, limit = GATES.get(name, clean(name)), amount(name, gate["limit"])
+def _why_none(verdict: Table, backend: object) -> str:
+    """Why the fastest of a backend's candidates was not judged."""
+    entries = [entry for entry in verdict.get("selection", ()) if entry.get("backend") == backend]
+    if not entries:
+        return ""
+    fastest = min(entries, key=lambda entry: finite(entry.get("p50_ms")) or float("inf"))
+    return f" The fastest, {clean(fastest['id'])}: {clean(fastest.get('reason', ''), 300)}."
+
+
+def _gate(facts: ReleaseFacts, gate: Table) -> str:
+    name, bound = str(gate["name"]), gate["limit"]
+    what, limit = gate_name(facts, name), amount(name, bound, limit=bound)
     if gate["verdict"] == "FAIL":
-        return f"{what} is at least {amount(name, gate['lower'])}, over the limit {limit}"
+        lower = amount(name, gate["lower"], limit=bound)
+        return f"{what} is at least {lower}, over the limit {limit}"
     units = ("more labelled input", "more labelled inputs")
     if name == "latency":
         units = ("more round of measurement", "more rounds of measurement")
@@ -143,13 +197,13 @@ def _gate(gate: Table) -> str:
         if more is not None
         else "no number of further samples decides it while the harm lies on the limit"
     )
-    low, high = amount(name, gate["lower"]), amount(name, gate["upper"])
+    low, high = (amount(name, gate[key], limit=bound) for key in ("lower", "upper"))
     return f"{what} lies between {low} and {high}, the limit is {limit}; {plan}"
 
 
 def _shipped(facts: ReleaseFacts, name: str) -> Shipped:
     figures = [
-        _speed(facts.faster(name, REFERENCE), "the speed of PyTorch"),
+        _speed(facts.faster(name, REFERENCE), f"the speed of {facts.reference_name}"),
         _against_fp32(facts, name),
         _latency(facts, name),
         _accuracy(facts, name),
@@ -205,7 +259,7 @@ def _policy(facts: ReleaseFacts, policy: Table) -> str:
     alpha = finite(policy.get("alpha"))
     used = {finite(entry.get("alpha")) for entry in facts.judged.values()}
     one = next(iter(used), None)
-    if alpha is None:
+    if alpha is None or not facts.judged:
         return ""
     text = f"Every bound is one-sided at {100 * (1 - (one or alpha)):g} %"
     if one is not None and one < alpha:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edgetl.report import ReportData
 from edgetl.report.environment import section
 from edgetl.report.facts import facts_of
 
@@ -16,6 +17,12 @@ def test_it_says_machine_execution_openings_hashes_and_config(whole) -> None:
     assert "The test split was opened 1 time" in blocks
     assert blocks["Hashes"].rows[0][1].text == whole.verdict["data"]["hash"]
     assert '"seed": 0' in blocks["The config, with every default written in"].text
+
+
+def test_with_hashes_alone_nothing_is_said_of_machines(whole) -> None:
+    found = section(facts_of(ReportData(verdict=whole.verdict)))
+    assert found is not None and [block.title for block in found.blocks] == ["Hashes"]
+    assert found.title == "What was judged" and "Latencies" not in found.read
 
 
 def test_the_machine_given_goes_before_the_benchs(whole) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from edgetl.report.facts import facts_of
 from edgetl.report.margins import section
 
@@ -23,7 +25,7 @@ def test_a_gate_without_data_is_not_drawn(whole) -> None:
     found = section(facts_of(whole))
     assert found is not None
     # These predictions were judged without a bench.
-    assert "p50 against PyTorch" not in found.blocks[0].plots[0].svg
+    assert "p50 against" not in found.blocks[0].plots[0].svg
 
 
 def test_a_harm_far_beyond_the_margin_stays_inside_the_figure(whole) -> None:
@@ -40,6 +42,19 @@ def test_a_harm_wholly_beyond_the_margin_is_said_in_shares(whole) -> None:
     verdict = {**whole.verdict, "variants": [entry | {"gates": gates}]}
     found = section(facts_of(replace(whole, verdict=verdict)))
     assert found is not None and "4.0–6.0×" in found.blocks[0].plots[0].svg
+
+
+@pytest.mark.parametrize(("low", "high", "words"), [(0.3, 0.4, 2), (0.9, 1.1, 1), (1.2, 1.3, 2)])
+def test_a_latency_has_the_ends_of_a_ratio(whole, low: float, high: float, words: int) -> None:
+    entry = whole.verdict["variants"][0]
+    numbers = {"limit": 1.0, "lower": low, "estimate": (low + high) / 2, "upper": high, "n": 9}
+    gates = [g | numbers for g in entry["gates"] if g["name"] == "latency"]
+    verdict = {**whole.verdict, "variants": [entry | {"gates": gates}]}
+    found = section(facts_of(replace(whole, verdict=verdict)))
+    assert found is not None
+    plot = found.blocks[0].plots[0]
+    assert "begins at 0×" in plot.caption and "p50 against PyTorch" in plot.svg
+    assert sum(f">{word}</text>" in plot.svg for word in ("0×", "1.00×")) == words
 
 
 def test_nothing_judged_gives_no_section(whole) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edgetl.gate import judge
-from edgetl.report import ReportData
+from edgetl.report import ReportData, render_report, report_from_predictions
 from edgetl.report.facts import facts_of
 from edgetl.report.verdict import amount, hero
 from tests.report.helpers.made import POLICY, answers, predictions, report, verdict
@@ -77,6 +77,79 @@ def test_the_level_is_the_one_that_was_judged_at() -> None:
     halved = [entry | {"alpha": 0.025} for entry in document["variants"]]
     head = hero(facts_of(ReportData(verdict=document | {"variants": halved})))
     assert "97.5 %" in head.policy and "shared by 2" in head.policy
+
+
+def test_the_reference_is_called_what_it_is() -> None:
+    data = report()
+    brought = [dict(row) for row in data.rows]
+    brought[0]["backend"] = "onnxruntime"
+    page = render_report(replace(data, rows=brought))
+    assert "the speed of the ONNX file" in page and "× ONNX file" in page
+    assert "control: the ONNX file again" in page and "PyTorch" not in page
+    unknown = render_report(replace(data, rows=()))
+    assert "the speed of the reference" in unknown and "PyTorch" not in unknown
+
+
+def test_when_nothing_was_judged_the_head_says_why() -> None:
+    data = report()
+    entry = {"backend": "openvino", "metrics": {}, "chosen": False, "split": "val"}
+    document = {
+        **data.verdict,
+        "verdict": "FAIL",
+        "variants": [],
+        "required": ["openvino"],
+        "data": {**data.verdict["data"], "split": "val", "n": 200},
+        "selection": [
+            entry | {"id": "ov-fp32", "p50_ms": 2.0, "reason": "slow"},
+            entry | {"id": "ov-int8", "p50_ms": 1.0, "reason": "over max_p50_ratio"},
+        ],
+    }
+    found = replace(data, verdict=document)
+    head = hero(facts_of(found))
+    assert head.remarks == (
+        "openvino: no candidate was left to judge. The fastest, ov-int8: over max_p50_ratio.",
+    )
+    assert head.policy == "" and not head.judged
+    page = render_report(found)
+    assert "compared on" in page and "<dt>judged on" not in page
+    assert "Every bound" not in page and "whole interval is under" not in page
+
+
+def test_a_latency_alone_undecided_does_not_blame_the_inputs() -> None:
+    numbers = {"lower": 0.9, "estimate": 1.0, "upper": 1.1, "limit": 1.0}
+    for more, plan in ((40, " 40 more rounds would, with 80 % power for the limit."), (None, "")):
+        found = changed("latency", "INCONCLUSIVE", more_samples=more, **numbers)
+        assert hero(facts_of(found)).sentence == (
+            "The latency measured does not decide whether it is within its limit; undecided is "
+            "not a pass, so nothing ships." + plan
+        )
+
+
+def test_stored_answers_show_the_limits_that_judged_them_and_ship_nothing() -> None:
+    on = predictions()["test"]
+    document = verdict(predictions(), ("ov-int8",))
+    data = report_from_predictions(on["reference"], on["ov-int8"], document)
+    page = render_report(data)
+    assert "<title>PASS · ov-int8 against reference" in page
+    assert "p50 against" not in page.partition("<nav")[0]
+    assert "ship" not in page[page.index("<body>") :].replace('class="shipped"', "")
+    assert "Latencies hold" not in page and "table of executions" not in page
+    for word in ("FAIL", "INCONCLUSIVE"):
+        variants = [entry | {"verdict": word} for entry in document["variants"]]
+        other = document | {"verdict": word, "variants": variants}
+        assert "ship" not in hero(facts_of(replace(data, verdict=other))).sentence
+
+
+def test_a_tiny_limit_is_written_out_and_so_are_the_harms_beside_it() -> None:
+    tiny = {"limit": 1e-9, "lower": 2e-9, "estimate": 3e-9, "upper": 4e-9}
+    data = changed("nll", "FAIL", **tiny)
+    data = replace(
+        data,
+        verdict={**data.verdict, "policy": {**data.verdict["policy"], "max_nll_increase": 1e-9}},
+    )
+    head = hero(facts_of(data))
+    assert ("NLL added", "≤ 1.0e−09 nats") in head.limits
+    assert any("at least 2.0e−09 nats, over the limit 1.0e−09 nats" in one for one in head.remarks)
 
 
 def test_amounts_are_in_the_unit_of_their_gate() -> None:

@@ -189,7 +189,7 @@ def report(classes: tuple[str, ...] = CLASSES, **changes: Any) -> ReportData:
 def _row(name: str, cell: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": name,
-        "backend": "made",
+        "backend": "pytorch" if name == "reference" else "made",
         "precision": "fp32" if name in ("reference", "ort-fp32") else "int8",
         "size_mb": None if name == "reference" else 10.0,
         "p50_ms": cell["p50_ms"],
