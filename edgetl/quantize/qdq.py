@@ -180,7 +180,14 @@ def _with_qdq(
             nodes_to_quantize=[node.name for node in nodes],
             nodes_to_exclude=[],
             op_types_to_quantize=sorted({node.op_type for node in nodes}),
-            extra_options={"ActivationSymmetric": signed, "WeightSymmetric": True},
+            extra_options={
+                "ActivationSymmetric": signed,
+                "WeightSymmetric": True,
+                # What reads a matrix product is in float anyway: a bias, a softmax. Between
+                # quantized values ONNX Runtime would fuse an attention's softmax into a kernel
+                # whose results wrap around, a probability over the observed range to nearly 0.
+                "OpTypesToExcludeOutputQuantization": ["MatMul"],
+            },
         )
         quantizer.quantize_model()
         # New nodes are appended; where a layer reads one of them the order has to be mended.
