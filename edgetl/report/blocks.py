@@ -50,6 +50,7 @@ class Grid:
         numeric: Which columns hold numbers, and so stand at the right.
         style: ``rows`` for a list, ``heat`` for a square of counts.
         marked: Rows to set off, such as what ships.
+        turned: The heads stand upright, for names wider than their columns.
     """
 
     head: tuple[str, ...]
@@ -60,14 +61,16 @@ class Grid:
     scope: str = ""
     style: Literal["rows", "heat"] = "rows"
     marked: frozenset[int] = frozenset()
+    turned: bool = False
     kind: Literal["grid"] = "grid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grids:
-    """Tables side by side where the page is wide enough."""
+    """Tables side by side where the page is wide enough, and `wide` ones below each other."""
 
     grids: tuple[Grid, ...]
+    wide: bool = False
     kind: Literal["grids"] = "grids"
 
 

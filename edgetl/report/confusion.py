@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,43 +24,47 @@ MAX_HEAT = 30
 
 _PAIRS = 20
 _NAME = 20
+_HEAD = 12
+_VARIANTS = 5
+
+_HALF = 500
+"""Half of a wide page, in pixels."""
 
 Counts = NDArray[np.int64]
 
 
 def section(facts: ReleaseFacts) -> Section | None:
-    """Confusion and recall of the reference and the variant that matters most; None without
-    labelled answers of both."""
+    """Confusion and recall of the reference and each variant shown; None without labelled answers
+    of two sides."""
     answers = facts.answers()
-    if REFERENCE not in answers or not facts.shown:
+    reference = answers.get(REFERENCE)
+    if reference is None or reference.labels is None:
         return None
-    reference, winner = answers[REFERENCE], facts.shown[0]
-    candidate = answers[winner]
-    if reference.labels is None or candidate.labels is None or reference.k != candidate.k:
+    k = reference.k
+    shown = [n for n in facts.shown if answers[n].labels is not None and answers[n].k == k]
+    if not shown:
         return None
     names = reference.classes or tuple(str(k) for k in range(reference.k))
-    matrices = (confusion(reference), confusion(candidate))
+    matrices = {side: confusion(answers[side]) for side in (REFERENCE, *shown[:_VARIANTS])}
     heat = reference.k <= MAX_HEAT
     blocks: list[Block] = [
         Grids(
-            grids=tuple(
-                _heat(facts, side, matrix, names)
-                for side, matrix in zip((REFERENCE, winner), matrices, strict=True)
-            )
+            grids=tuple(_heat(facts, side, matrix, names) for side, matrix in matrices.items()),
+            wide=_width(names, turned=True) > _HALF,
         )
         if heat
-        else _pairs(facts, winner, matrices, names)
+        else _pairs(facts, matrices, names)
     ]
-    blocks.append(_recall(facts, winner, matrices, names))
+    blocks.append(_recalls(facts, matrices, names))
     return Section(
         id="confusion",
         title="Which classes are confused",
         read=(
             "A row is the true class and a column the answer, so the diagonal is right and all "
-            "else is wrong; the two sides should show the same pattern."
+            "else is wrong; all sides should show the same pattern."
             if heat
             else "Each row is one mistake, the true class and the answer, with how often each "
-            "side makes it; the two sides should make the same ones."
+            "side makes it; all sides should make the same ones."
         ),
         blocks=tuple(blocks),
     )
@@ -82,7 +86,7 @@ def confusion(predictions: Predictions) -> Counts:
 def _heat(facts: ReleaseFacts, side: str, matrix: Counts, names: Sequence[str]) -> Grid:
     rows = matrix.sum(axis=1, keepdims=True)
     share = np.sqrt(matrix / np.maximum(rows, 1))
-    short = tuple(clean(name, 12) for name in names)
+    short = tuple(clean(name, _HEAD) for name in names)
     return Grid(
         head=("true", *short),
         rows=tuple(
@@ -106,60 +110,79 @@ def _heat(facts: ReleaseFacts, side: str, matrix: Counts, names: Sequence[str]) 
         caption=f"{percent(np.trace(matrix) / max(1, matrix.sum()))} on the diagonal.",
         scope=facts.scope(),
         style="heat",
+        turned=_width(names) > _HALF,
     )
 
 
-def _pairs(
-    facts: ReleaseFacts, winner: str, matrices: tuple[Counts, Counts], names: Sequence[str]
-) -> Grid:
-    ours, theirs = (np.where(np.eye(len(names), dtype=bool), 0, matrix) for matrix in matrices)
-    order = np.argsort(-(ours + theirs), axis=None, kind="stable")[:_PAIRS]
-    total = matrices[0].sum(axis=1)
+def _width(names: Sequence[str], *, turned: bool = False) -> float:
+    """About how wide a square of counts is, in pixels; less with its heads turned upright."""
+    widths = [6.5 * len(clean(name, _HEAD)) + 12 for name in names]
+    return max(widths) + sum(35 if turned else max(35, width) for width in widths)
+
+
+def _pairs(facts: ReleaseFacts, matrices: Mapping[str, Counts], names: Sequence[str]) -> Grid:
+    right = np.eye(len(names), dtype=bool)
+    wrong = [np.where(right, 0, matrix) for matrix in matrices.values()]
+    all_sides = np.sum(wrong, axis=0)
+    order = np.argsort(-all_sides, axis=None, kind="stable")[:_PAIRS]
+    total = matrices[REFERENCE].sum(axis=1)
     rows = []
-    for true, answer in zip(*np.unravel_index(order, ours.shape), strict=True):
-        if ours[true, answer] + theirs[true, answer] == 0:
+    for true, answer in zip(*np.unravel_index(order, right.shape), strict=True):
+        if all_sides[true, answer] == 0:
             break
         rows.append(
             (
                 Cell(text=clean(names[true])),
                 Cell(text=clean(names[answer])),
-                Cell(text=str(ours[true, answer])),
-                Cell(text=str(theirs[true, answer])),
+                *(Cell(text=str(side[true, answer])) for side in wrong),
                 Cell(text=str(total[true])),
             )
         )
     return Grid(
-        head=("true class", "answered as", REFERENCE, clean(winner), "inputs of the class"),
+        head=("true class", "answered as", *map(clean, matrices), "inputs of the class"),
         rows=tuple(rows),
-        numeric=frozenset({2, 3, 4}),
+        numeric=frozenset(range(2, 3 + len(wrong))),
         title=f"The {len(rows)} most frequent mistakes",
         scope=facts.scope(),
     )
 
 
-def _recall(
-    facts: ReleaseFacts, winner: str, matrices: tuple[Counts, Counts], names: Sequence[str]
-) -> Plots:
-    total = matrices[0].sum(axis=1)
-    seen = np.nonzero(total)[0]
-    ours, theirs = (np.diag(matrix)[seen] / total[seen] for matrix in matrices)
-    change = theirs - ours
-    # The largest losses first, then the largest gains; all classes when they fit.
-    order = np.argsort(change, kind="stable")
-    order = order if len(order) <= MAX_HEAT else np.r_[order[:20], order[-5:]]
-    order = np.sort(order) if len(seen) <= MAX_HEAT else order
-    picked: list[Any] = [(seen[i], float(ours[i]), float(theirs[i])) for i in order]
-    what = "every class" if len(seen) <= MAX_HEAT else "the largest losses, then the largest gains"
-    return Plots(
-        plots=(
+def _recalls(facts: ReleaseFacts, matrices: Mapping[str, Counts], names: Sequence[str]) -> Plots:
+    reference = matrices[REFERENCE]
+    total = reference.sum(axis=1)
+    plots = []
+    for name, matrix in matrices.items():
+        if name == REFERENCE:
+            continue
+        seen = np.nonzero(total)[0]
+        ours, theirs = (np.diag(side)[seen] / total[seen] for side in (reference, matrix))
+        order, what = _picked(ours, theirs)
+        picked: list[Any] = [(seen[i], float(ours[i]), float(theirs[i])) for i in order]
+        plots.append(
             Plot(
-                svg=_draw_recall(facts, winner, picked, names, total),
-                title="Recall of each class",
-                caption=f"Open circle: reference; filled mark: {clean(winner)}; {what}.",
+                svg=_draw_recall(facts, name, picked, names, total),
+                title=f"Recall of each class: {clean(name)}",
+                caption=f"Open circle: reference; filled mark: {clean(name)}; {what}.",
                 scope=facts.scope(),
-            ),
+            )
         )
-    )
+    return Plots(plots=tuple(plots))
+
+
+def _picked(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], str]:
+    """The classes to show by their position, and in words which those are."""
+    if len(ours) <= MAX_HEAT:
+        return np.arange(len(ours)), "every class"
+    change = theirs - ours
+    order = np.argsort(change, kind="stable")
+    losses = order[change[order] < 0][:20]
+    gains = order[change[order] > 0][-5:][::-1]
+    words = [word for word, of in (("losses", losses), ("gains", gains)) if len(of)]
+    if not words:
+        return np.argsort(ours, kind="stable")[:20], "no class changed, the 20 lowest are shown"
+    return np.r_[losses, gains], ", then ".join(f"the largest {word}" for word in words)
 
 
 def _draw_recall(
@@ -200,6 +223,6 @@ def _draw_recall(
         )
         return to_svg(
             figure,
-            name="recall",
+            name=f"recall {winner}",
             label=f"Recall of each class, reference and {clean(winner)}: {described}.",
         )

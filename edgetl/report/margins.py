@@ -112,7 +112,7 @@ def _draw_gate(plot: Axes, row: int, gate: Table, word: str) -> None:
             ha="right",
             va="center",
             color=ink,
-            fontsize=9.5,
+            fontsize=10,
         )
     plot.plot(ends, [y, y], color=ink, linewidth=5, alpha=0.38, solid_capstyle="butt")
     for end, sign, beyond in ((_LOW, "<", low < _LOW), (_HIGH, ">", high > _HIGH)):

@@ -23,7 +23,7 @@ with extra("report"):
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 360
+WIDTH = 340
 """Most figures are so many units wide: legible on a phone, two beside each other on a desk."""
 
 _ROLES = ("ink", "muted", "line", "surface", "blue", "orange", "green", "purple", "rose", "olive")

@@ -210,7 +210,7 @@ def _draw_limit(plot: Axes, limit: float, left: float) -> None:
             xytext=(4, 3),
             textcoords="offset points",
             color=colour("muted"),
-            fontsize=9.5,
+            fontsize=10,
         )
 
 
