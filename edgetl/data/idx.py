@@ -17,6 +17,7 @@ from typing import IO, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl.data.class_order import in_order
 from edgetl.data.dataset import Dataset, content_ids
 from edgetl.data.regular_file import open_regular
 from edgetl.errors import DataError
@@ -36,8 +37,9 @@ def read_idx_folder(folder: Path, *, classes: tuple[str, ...] | None = None) -> 
     Args:
         folder: Holds the four files, each plain or with the ending ``.gz`` (the plain one is
             taken when both are there).
-        classes: Names of the labels 0, 1, ... Without them ``classes.txt`` in the folder (UTF-8,
-            one name a line) is read; without that the names are the labels themselves.
+        classes: Another order of the names, or other names, as `in_order` takes them. The names
+            are those of ``classes.txt`` in the folder (UTF-8, one name a line); without that the
+            labels themselves.
 
     Raises:
         DataError: When a file is missing, not a regular file, not such an IDX file, or the
@@ -66,9 +68,11 @@ def read_idx_folder(folder: Path, *, classes: tuple[str, ...] | None = None) -> 
         )
     pixels = np.concatenate(images)
     all_labels = np.concatenate(labels).astype(np.int64)
-    names = _read_classes(folder) if classes is None else classes
-    if names is None:
-        names = tuple(str(label) for label in range(int(all_labels.max()) + 1))
+    own = _read_classes(folder)
+    numbers = tuple(str(label) for label in range(int(all_labels.max()) + 1))
+    all_labels, names = in_order(
+        all_labels, numbers if own is None else own, classes, where=name, numbered=own is None
+    )
     return Dataset(
         name=name,
         images=pixels,

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl.data.class_order import in_order
 from edgetl.data.content import content_id
 from edgetl.data.dataset import Dataset, GivenSplit
 from edgetl.data.decode import MAX_FILE_BYTES, decode_image
@@ -105,15 +106,22 @@ def open_listing(
 
     Args:
         listing: What a source holds.
-        classes: Names in place of the listing's, in the same order.
+        classes: Another order of the names, or other names, as `in_order` takes them.
         progress: Called now and then.
 
     Returns:
         A dataset of `EncodedImages`; an id is the `content_id` of the decoded pixels.
 
     Raises:
-        DataError: When there are no pictures, or some cannot be used: the first few are named.
+        DataError: When there are no pictures, some cannot be used (the first few are named), or
+            as `in_order`.
     """
+    labels, names = in_order(
+        np.array([entry.label for entry in listing.entries], np.int64),
+        listing.classes,
+        classes,
+        where=listing.where,
+    )
     looked = look_at(listing.entries, lambda data, pixels: (data, content_id(pixels)), progress)
     problems = [*listing.problems, *(one for one in looked if isinstance(one, Problem))]
     if problems:
@@ -131,8 +139,8 @@ def open_listing(
     return Dataset(
         name=listing.name,
         images=EncodedImages(tuple(data for data, _ in read)),
-        labels=np.array([entry.label for entry in listing.entries], np.int64),
-        classes=listing.classes if classes is None else classes,
+        labels=labels,
+        classes=names,
         ids=tuple(identity for _, identity in read),
         given_split=given or None,
         slices={

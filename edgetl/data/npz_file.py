@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl.data.class_order import in_order
 from edgetl.data.content import sample_ids
 from edgetl.data.dataset import Dataset, GivenSplit
 from edgetl.data.listing import SPLIT_WORDS, shown
@@ -37,7 +38,7 @@ def read_npz_file(path: Path, *, classes: tuple[str, ...] | None = None) -> Data
 
     Args:
         path: The file.
-        classes: Names in place of the file's own, in the order of the labels.
+        classes: Another order of the file's names, or other names, as `in_order` takes them.
 
     Raises:
         DataError: When it is not such a file: an array is missing or of another dtype or length,
@@ -53,9 +54,11 @@ def read_npz_file(path: Path, *, classes: tuple[str, ...] | None = None) -> Data
         if name not in _RESERVED and not name.startswith(_SLICE)
     }
     samples = _samples(path, data, len(labels))
-    names = classes or _texts(path, arrays, "classes", None)
-    if names is None:
-        names = tuple(str(label) for label in range(int(labels.max(initial=0)) + 1))
+    own = _texts(path, arrays, "classes", None)
+    numbers = tuple(str(label) for label in range(int(labels.max(initial=0)) + 1))
+    labels, names = in_order(
+        labels, numbers if own is None else own, classes, where=f"npz:{path}", numbered=own is None
+    )
     slices = {
         name.removeprefix(_SLICE): _slice(path, arrays, name, len(labels))
         for name in sorted(arrays)

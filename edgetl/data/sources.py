@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgetl.data.class_order import in_order
 from edgetl.data.csv_file import list_csv, pictures_of
 from edgetl.data.dataset import Dataset, check_every_class, content_id, content_ids
 from edgetl.data.folder import files_below, list_folder
@@ -71,12 +72,15 @@ def open_dataset(
               `edgetl.data.huggingface.read_huggingface`.
 
             What the source gives as train, val, calib or test is in `Dataset.given_split`.
-        classes: Names of the classes in place of the source's own, in the order of the labels.
+        classes: The source's own names in another order, to which the labels are then moved; or
+            names that are all new, for the source's in its own order. Where the source has only
+            the labels' numbers, any names but a permutation of these are new.
         progress: Called with how many pictures are decoded, and of how many.
 
     Raises:
         DataError: For an unknown source, or data that is not right: no samples, one class, a
-            class without samples, a file that is not what it should be.
+            class without samples, a file that is not what it should be, `classes` of which only
+            some are the source's.
         MissingExtraError: When ``builtin:digits`` is asked for without scikit-learn, or
             ``huggingface:DIR`` without `datasets`.
 
@@ -101,7 +105,7 @@ def read_source(source: str, *, classes: tuple[str, ...] | None = None) -> Listi
     if source in ("builtin:digits", "builtin:letters"):
         letters = source == "builtin:letters"
         dataset = render_letters(_LETTERS_PER_CLASS, seed=0) if letters else _digits()
-        return dataset if classes is None else replace(dataset, classes=classes)
+        return _in_order(dataset, classes, numbered=not letters)
     if kind not in _OF_PATHS or not place:
         raise unknown_source(source)
     path = Path(place)
@@ -110,9 +114,16 @@ def read_source(source: str, *, classes: tuple[str, ...] | None = None) -> Listi
     if kind == "npz":
         return read_npz_file(path, classes=classes)
     read = {"folder": list_folder, "csv": list_csv, "huggingface": read_huggingface}[kind](path)
-    if isinstance(read, Dataset) and classes is not None:
-        return replace(read, classes=classes)
-    return read
+    return _in_order(read, classes) if isinstance(read, Dataset) else read
+
+
+def _in_order(
+    dataset: Dataset, classes: tuple[str, ...] | None, *, numbered: bool = False
+) -> Dataset:
+    labels, names = in_order(
+        dataset.labels, dataset.classes, classes, where=dataset.name, numbered=numbered
+    )
+    return replace(dataset, labels=labels, classes=names)
 
 
 def unknown_source(source: str) -> DataError:
