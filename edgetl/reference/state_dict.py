@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,16 @@ from edgetl.errors import CheckpointError
 from edgetl.reference.tensors import read_tensors
 
 _NAMED = 8
+_LOG = logging.getLogger(__name__)
 
 
-def read_state_dict(path: Path, *, entry: str | None = None, prefix: str = "") -> dict[str, Tensor]:
+def read_state_dict(
+    path: Path,
+    *,
+    entry: str | None = None,
+    prefix: str = "",
+    wanted: Collection[str] = (),
+) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or of a state dict that `torch.save` wrote.
 
     A .pt file is opened with ``weights_only=True`` alone: torch then makes tensors and plain
@@ -25,13 +34,16 @@ def read_state_dict(path: Path, *, entry: str | None = None, prefix: str = "") -
 
     Args:
         path: The file.
-        entry: The key of the file's dict that holds the state dict.
-        prefix: Taken off the keys that begin with it.
+        entry: The key of the file's dict that holds the state dict; dots lead into dicts in it.
+        prefix: Taken off the keys that begin with it. The others are left out, and a logged
+            warning names them.
+        wanted: The names in the network: a tensor of one of them is never left out.
 
     Raises:
         CheckpointError: When the file is not there, is truncated or empty, holds more than
-            tensors, has its tensors in entries of which none was named, or none of its keys
-            begins with the prefix.
+            tensors, has its tensors in entries of which none was named, holds sparse, quantized or
+            meta tensors, none of its keys begins with the prefix, or one of the network's does
+            not.
     """
     if path.suffix == ".safetensors":
         if entry is not None:
@@ -44,21 +56,22 @@ def read_state_dict(path: Path, *, entry: str | None = None, prefix: str = "") -
         tensors = read_tensors(path)
     else:
         tensors = _tensors_in(_opened(path), path, entry)
-    return _without(prefix, tensors, path)
+    return _without(prefix, tensors, path, wanted)
 
 
 def shared_prefixes(names: list[str]) -> list[str]:
-    """What all names begin with, at their dots, the shortest first.
+    """What more than half of the names begin with, at their dots, the shortest first.
+
+    Half: an averaged model has a count of its own beside the network.
 
     Example:
-        >>> shared_prefixes(["module.net.fc.weight", "module.net.fc.bias", "module.net.x"])
+        >>> shared_prefixes(["n_averaged", "module.net.fc.weight", "module.net.x", "module.net.y"])
         ['module.', 'module.net.']
     """
-    if not names:
-        return []
-    parts = names[0].split(".")[:-1]
-    prefixes = [".".join(parts[:count]) + "." for count in range(1, len(parts) + 1)]
-    return [prefix for prefix in prefixes if all(name.startswith(prefix) for name in names)]
+    counts = Counter(
+        name[: place + 1] for name in names for place, sign in enumerate(name) if sign == "."
+    )
+    return sorted((one for one, count in counts.items() if 2 * count > len(names)), key=len)
 
 
 def _opened(path: Path) -> Any:
@@ -110,21 +123,14 @@ def _unreadable(path: Path, got: str) -> CheckpointError:
     )
 
 
-def _tensors_in(value: Any, path: Path, entry: str | None) -> dict[str, Tensor]:
+def _tensors_in(value: Any, path: Path, entry: str | None, at: str = "") -> dict[str, Tensor]:
     if not isinstance(value, Mapping):
         raise _unreadable(path, f"a {type(value).__name__}, not a dict")
     if entry is not None:
-        if entry not in value:
-            raise CheckpointError(
-                str(path),
-                got=f"no entry {entry!r}",
-                expected=f"one of {_keys(value)}",
-                fix="correct weights_entry",
-            )
-        return _tensors_in(value[entry], path, None)
-    held = [str(key) for key, part in value.items() if _is_state(part)]
+        return _tensors_in(_entry(value, entry, path), path, None, f"{entry}.")
     strangers = [str(key) for key, part in value.items() if not isinstance(part, Tensor)]
-    if strangers and held:
+    held = _states(value, at) if strangers else []
+    if held:
         raise CheckpointError(
             str(path),
             got=f"a dict with the entries {_keys(value)}",
@@ -133,10 +139,66 @@ def _tensors_in(value: Any, path: Path, entry: str | None) -> dict[str, Tensor]:
         )
     if strangers:
         name = strangers[0]
-        raise _unreadable(path, f"'{name}', a {type(value[name]).__name__} among the tensors")
+        kind = next(type(part).__name__ for key, part in value.items() if str(key) == name)
+        raise _unreadable(path, f"'{name}', a {kind} among the tensors")
     if not value:
         raise _unreadable(path, "a dict without tensors")
+    for name, tensor in value.items():
+        _check_dense(str(name), tensor, path)
     return {str(name): tensor for name, tensor in value.items()}
+
+
+def _entry(value: Mapping[Any, Any], entry: str, path: Path) -> Any:
+    """What a dotted path leads to; a key that itself has the dots comes first."""
+    if entry in value:
+        return value[entry]
+    parts = entry.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        inner = value.get(".".join(parts[:count]))
+        if isinstance(inner, Mapping):
+            return _entry(inner, ".".join(parts[count:]), path)
+    raise CheckpointError(
+        str(path),
+        got=f"no entry {entry!r}",
+        expected=f"one of {_keys(value)}",
+        fix="correct weights_entry; dots lead inwards, as in model.state_dict",
+    )
+
+
+def _states(value: Mapping[Any, Any], at: str) -> list[str]:
+    """The dotted paths of the state dicts that lie least deep, in the file's order."""
+    level, seen = [(at, value)], {id(value)}
+    while level:
+        inner = [
+            (f"{before}{key}", part)
+            for before, outer in level
+            for key, part in outer.items()
+            if isinstance(part, Mapping)
+        ]
+        if found := [name for name, part in inner if _is_state(part)]:
+            return found
+        level = []
+        for name, part in inner:
+            # A file may hold a dict that holds itself.
+            if id(part) not in seen:
+                seen.add(id(part))
+                level.append((f"{name}.", part))
+    return []
+
+
+def _check_dense(name: str, tensor: Tensor, path: Path) -> None:
+    if tensor.is_meta:
+        got, fix = "without numbers (on the meta device)", "save the network after its weights are"
+        fix += " loaded"
+    elif tensor.layout is not torch.strided or tensor.is_nested:
+        got, fix = f"of layout {tensor.layout}", "save tensor.to_dense() in its place"
+    elif tensor.is_quantized:
+        got, fix = "that is quantized", "save the float32 network: edgetl quantizes it itself"
+    else:
+        return
+    raise CheckpointError(
+        str(path), got=f"'{name}', a tensor {got}", expected="dense float tensors", fix=fix
+    )
 
 
 def _is_state(value: Any) -> bool:
@@ -153,22 +215,38 @@ def _keys(value: Mapping[Any, Any]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _without(prefix: str, tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _without(
+    prefix: str, tensors: dict[str, Tensor], path: Path, wanted: Collection[str]
+) -> dict[str, Tensor]:
     if not prefix:
         return tensors
-    if not any(name.startswith(prefix) for name in tensors):
+    stripped = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+    if not stripped:
         raise CheckpointError(
             str(path),
             got=f"keys such as {_keys(tensors)}",
             expected=f"keys that begin with {prefix!r}",
             fix="correct weights_prefix, or remove it",
         )
-    stripped = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    if len(stripped) != len(tensors):
-        raise CheckpointError(
-            str(path),
-            got=f"a key both with and without {prefix!r}",
-            expected="distinct keys after weights_prefix is taken off",
-            fix="save the network's own state dict alone",
-        )
+    others = [name for name in tensors if not name.startswith(prefix)]
+    for name in others:
+        if _ends_with_one_of(name, wanted):
+            raise CheckpointError(
+                str(path),
+                got=f"'{name}', which is the network's too, outside {prefix!r}",
+                expected=f"every tensor of the network to begin with {prefix!r}",
+                fix="save the network's own state dict alone",
+            )
+    if others:
+        named = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+        _LOG.warning("%s: %d outside %r left out: %s", path, len(others), prefix, named)
     return stripped
+
+
+def _ends_with_one_of(name: str, wanted: Collection[str]) -> bool:
+    parts = name.split(".")
+    return any(".".join(parts[start:]) in wanted for start in range(len(parts)))

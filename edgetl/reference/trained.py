@@ -39,8 +39,10 @@ def trained_network(
         architecture: As `edgetl.reference.network.build_network` takes it.
         weights: The path of a .safetensors file or of a state dict (.pt, .pth), or ``"factory"``:
             the network of a ``python:`` factory comes with its weights.
-        weights_entry: The entry of a .pt file that holds the state dict.
-        weights_prefix: Taken off the keys, such as ``"module."``.
+        weights_entry: The entry of a .pt file that holds the state dict, such as
+            ``"model.state_dict"``.
+        weights_prefix: Taken off the keys, such as ``"module."``. A tensor outside it that is
+            none of the network's is left out, and a warning is logged that names it.
         head: The last linear layer's dotted name, or ``"output"``; None finds it.
         input: What the classifier takes.
         classes: The labels, in the order of the outputs.
@@ -74,7 +76,9 @@ def trained_network(
     if weights == FACTORY:
         check_finite(network.state_dict(), f"the weights of {architecture}")
     else:
-        tensors = read_state_dict(Path(weights), entry=weights_entry, prefix=weights_prefix)
+        tensors = read_state_dict(
+            Path(weights), entry=weights_entry, prefix=weights_prefix, wanted=network.state_dict()
+        )
         _take(network, tensors, weights, layer)
     found = Head(layer=layer, classes=classes)
     # Once more with the weights: they may overflow where random ones did not.
@@ -132,7 +136,11 @@ def _check_prefix(tensors: Mapping[str, Tensor], wanted: Mapping[str, Any], subj
         if any(name.removeprefix(prefix) in wanted for name in tensors):
             raise CheckpointError(
                 subject,
-                got=f"keys that all begin with '{prefix}', such as '{next(iter(tensors))}'",
+                got=f"keys that begin with '{prefix}', such as '{_first(tensors, prefix)}'",
                 expected=f"the network's own names, such as '{next(iter(wanted))}'",
                 fix=f'write weights_prefix = "{prefix}"',
             )
+
+
+def _first(names: Mapping[str, Any], prefix: str) -> str:
+    return next(name for name in names if name.startswith(prefix))

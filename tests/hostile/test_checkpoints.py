@@ -300,6 +300,33 @@ def test_weights_that_are_no_file_are_said(tmp_path: Path) -> None:
         _trained(tmp_path / "w.pt")
 
 
+@pytest.mark.parametrize(
+    ("stored", "match"),
+    [
+        (lambda: torch.ones(3).to_sparse(), r"layout torch\.sparse_coo"),
+        (lambda: torch.ones(3, device="meta"), "on the meta device"),
+        (lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "quantized"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_are_not_dense_numbers_are_refused(
+    tmp_path: Path, stored: Callable[[], torch.Tensor], match: str
+) -> None:
+    state = Mlp(features=4, classes=3).state_dict()
+    state["head.bias"] = stored()
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=f"'head.bias', a tensor .*{match}"):
+        _trained(tmp_path / "w.pt")
+
+
+def test_a_file_whose_dict_holds_itself_ends_in_an_error(tmp_path: Path) -> None:
+    value: dict[str, Any] = {"epoch": 1}
+    value["self"] = value
+    torch.save(value, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match="'epoch', a int among the tensors"):
+        _trained(tmp_path / "w.pt")
+
+
 # Code of a checkpoint's choosing.
 
 EVIL = "from pathlib import Path\nPath(__file__).with_name('fired').touch()\ndef make(): ...\n"

@@ -115,6 +115,41 @@ def test_a_state_dict_in_an_entry_is_asked_for_by_name(tmp_path: Path) -> None:
     assert torch.equal(network.state_dict()["head.bias"], state["head.bias"])
 
 
+def test_a_state_dict_deep_in_a_file_is_asked_for_by_its_path(tmp_path: Path) -> None:
+    path, state = tmp_path / "w.pt", _mlp().state_dict()
+    optimizer = {"state": {0: {"step": torch.ones(1)}}}
+    torch.save({"model": {"epoch": 1, "state_dict": state}, "optimizer": optimizer}, path)
+    for given in (None, "model"):
+        with pytest.raises(CheckpointError) as caught:
+            _taken(path, weights_entry=given)
+        assert caught.value.fix == 'write weights_entry = "model.state_dict"'
+    network, _ = _taken(path, weights_entry="model.state_dict")
+    assert torch.equal(network.state_dict()["head.bias"], state["head.bias"])
+    for wrong in ("model.ema", "model.epoch.x", "model.", "."):
+        with pytest.raises(CheckpointError, match="no entry"):
+            _taken(path, weights_entry=wrong)
+    torch.save({"a.b": state, "a": {"b": {}}}, path)
+    _taken(path, weights_entry="a.b")
+
+
+def test_an_averaged_models_count_is_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, donor = tmp_path / "w.pt", _mlp()
+    averaged = torch.optim.swa_utils.AveragedModel(donor).state_dict()
+    torch.save(averaged, path)
+    with pytest.raises(CheckpointError) as caught:
+        _taken(path)
+    assert caught.value.fix == 'write weights_prefix = "module."'
+    network, _ = _taken(path, weights_prefix="module.")
+    assert torch.equal(network.state_dict()["head.bias"], donor.state_dict()["head.bias"])
+    assert "left out: n_averaged" in caplog.text
+    for name in ("head.bias", "ema.head.bias"):
+        torch.save({**averaged, name: torch.ones(3)}, path)
+        with pytest.raises(CheckpointError, match=f"'{name}', which is the network's too"):
+            _taken(path, weights_prefix="module.")
+
+
 @pytest.mark.parametrize("prefix", ["module.", "model.net."])
 def test_a_shared_prefix_is_asked_for(tmp_path: Path, prefix: str) -> None:
     path, state = tmp_path / "w.pt", _mlp().state_dict()
