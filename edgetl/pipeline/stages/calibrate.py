@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from edgetl.calibration import fit_temperature_report
+from edgetl.calibration import TemperatureFit, fit_temperature_report
+from edgetl.data.class_order import is_reordered
+from edgetl.data.sources import read_source
+from edgetl.errors import EdgetlError
 from edgetl.files import write_json
 from edgetl.metrics import ece, nll, softmax
 from edgetl.pipeline.context import StageContext
+from edgetl.pipeline.output_order import check_output_order
 from edgetl.reference.description import (
     DESCRIPTION_FILE,
     description_to_json,
@@ -28,6 +32,10 @@ def run(context: StageContext, out: Path) -> None:
     with context.reference("finetune") as reference:
         raw = context.predict(reference, calib, what="reference on calib", output="logits")
     np.save(out / RAW_LOGITS, raw, allow_pickle=False)
+    if context.config.model is not None:
+        warning = check_output_order(raw, calib.labels, names=lambda: _written_names(context))
+        if warning is not None:
+            context.reporter.note(warning)
     fit = fit_temperature_report(raw, calib.labels)
     # A calib split classified without error asks for ever more confidence: no finite temperature
     # is right, so the network's own is kept.
@@ -51,11 +59,36 @@ def run(context: StageContext, out: Path) -> None:
         },
     )
     if fit.at_bound:
-        context.reporter.note(
-            "temperature kept at 1: the calib split is classified without error (or worse than "
-            "by chance), so none fits; more calib images would settle it"
-        )
+        accuracy = float((raw.argmax(axis=1) == calib.labels).mean())
+        context.reporter.note(_why_kept(fit, accuracy, raw.shape[1]))
     else:
         context.reporter.note(
             f"temperature {temperature:.4f}: calib NLL {change[0]:.4f} → {change[1]:.4f}"
         )
+
+
+def _why_kept(fit: TemperatureFit, accuracy: float, classes: int) -> str:
+    if fit.temperature < 1:
+        errors = "without error" if accuracy == 1 else f"at an accuracy of {accuracy:.4f}"
+        return (
+            f"temperature kept at 1: the calib split is classified {errors}, so that no finite "
+            "confidence is enough; more calib images would settle it"
+        )
+    return (
+        f"temperature kept at 1: the network's confidence says nothing of the calib split "
+        f"(accuracy {accuracy:.4f}, chance {1 / classes:.4f}), so none fits; check its weights, "
+        "the preprocessing in [input] and the order of the classes"
+    )
+
+
+def _written_names(context: StageContext) -> tuple[str, ...]:
+    """For each label the name by which `classes` in the config can give it another place."""
+    data, names = context.config.data, context.splits.classes
+    if data.classes is None:
+        return names
+    try:
+        own = read_source(data.source).classes
+    except EdgetlError:
+        return names
+    # Classes that were renamed are in the source's order; only its own names can change that.
+    return names if is_reordered(own, names) or len(own) != len(names) else own
