@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edgetl.extras import extra
 from edgetl.gate.selection import SHARE_OF_MARGIN
@@ -163,7 +164,7 @@ def _draw(facts: ReleaseFacts, points: Sequence[Point], scale: _Scale) -> Markup
     top = max(*heights, 1.25 * scale.limit if scale.limit else 0.0, 1e-6)
     bottom = min(0.0, *heights)
     with canvas(280) as figure:
-        plot = axes(figure, left=56, right=10, top=8, bottom=38)
+        plot = axes(figure, left=66, right=18, top=8, bottom=38)
         plot.set_xscale("log")
         plot.set_xlim(low, high)
         plot.set_ylim(bottom - 0.12 * (top - bottom), top + 0.08 * (top - bottom))
@@ -181,7 +182,7 @@ def _draw(facts: ReleaseFacts, points: Sequence[Point], scale: _Scale) -> Markup
         plot.set_xticks([], minor=True)
         plot.set_xlabel("p50, ms (log scale)")
         plot.set_ylabel(scale.axis)
-        place(plot, _labels(points), bars=[(p.p50_ms, p.harm, p.upper) for p in points])
+        place(plot, _labels(points), bars=_bars(points))
         described = "; ".join(
             f"{clean(point.id)} {significant(point.p50_ms)} ms, {number(point.harm, scale.digits)}"
             + (f", at most {number(point.upper, 4)}" if point.upper > point.harm else "")
@@ -241,6 +242,12 @@ def _draw_point(plot: Axes, facts: ReleaseFacts, point: Point) -> None:
             markerfacecolor="none",
             markeredgecolor=colour("ink"),
         )
+
+
+def _bars(points: Sequence[Point]) -> list[tuple[float, float, float]]:
+    """The whiskers and the risers of the stepped line, which no label should cross."""
+    risers = [(right.p50_ms, left.upper, right.upper) for left, right in pairwise(frontier(points))]
+    return [*((point.p50_ms, point.harm, point.upper) for point in points), *risers]
 
 
 def _labels(points: Sequence[Point]) -> list[Label]:

@@ -263,5 +263,5 @@ def _policy(facts: ReleaseFacts, policy: Table) -> str:
         return ""
     text = f"Every bound is one-sided at {100 * (1 - (one or alpha)):g} %"
     if one is not None and one < alpha:
-        text += f": α = {alpha:g} shared by {len(facts.judged)} judged variants"
+        text += f": α = {alpha:g} shared by {count(len(facts.judged), 'judged variant')}"
     return text + "."

@@ -42,6 +42,8 @@ frame.addEventListener("load", () => {{
       .map(one => one.name.slice(0, 60)).filter(name => !name.startsWith("data:")),
     pictures: images.length,
     broken: images.filter(one => !one.naturalWidth).length,
+    clipped: [...page.querySelectorAll(".turned thead th")].filter(one =>
+      one.scrollHeight > one.clientHeight + 1).length,
     figures: [...page.querySelectorAll("svg")].map(one => one.getBoundingClientRect().height),
     alerted: frame.contentWindow.alerted === true,
   }});
@@ -91,6 +93,14 @@ def test_the_page_fits_loads_nothing_and_complains_of_nothing(
         assert name in found["sections"]
     assert found["pictures"] > 0 and found["broken"] == 0
     assert min(found["figures"]) > 100
+
+
+def test_long_class_names_over_a_square_of_counts_are_not_clipped(tmp_path) -> None:
+    names = tuple(f"{k} wire-haired" for k in range(8))
+    page = render_report(report(names))
+    assert "heat turned" in page
+    found = seen(tmp_path, page, 1280)
+    assert found["clipped"] == 0 and found["scroll"] <= found["client"]
 
 
 def test_hostile_names_run_nothing_and_widen_nothing(tmp_path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edgetl.report.facts import facts_of
-from edgetl.report.tradeoff import Point, frontier, section
+from edgetl.report.tradeoff import Point, _bars, frontier, section
 
 
 def at(name: str, p50: float, upper: float) -> Point:
@@ -23,6 +23,10 @@ def at(name: str, p50: float, upper: float) -> Point:
 )
 def test_the_frontier_is_what_nobody_beats(points: list[Point], kept: str) -> None:
     assert "".join(point.id for point in frontier(points)) == kept
+
+
+def test_labels_keep_clear_of_whiskers_and_of_the_stepped_line() -> None:
+    assert _bars([at("a", 1, 3), at("b", 2, 1)]) == [(1, 1.5, 3), (2, 0.5, 1), (2, 3, 1)]
 
 
 def test_every_candidate_is_in_both_figures(whole) -> None:
