@@ -44,7 +44,14 @@ class Splits:
 
 
 def make_splits(
-    dataset: Dataset, *, val: int, calib: int, test: int | None, train: int | None, seed: int
+    dataset: Dataset,
+    *,
+    val: int,
+    calib: int,
+    test: int | None,
+    train: int | None,
+    seed: int,
+    trained_elsewhere: bool = False,
 ) -> Splits:
     """Draw the four splits.
 
@@ -62,10 +69,13 @@ def make_splits(
         test: Images in the test split; 0 for none. None takes the whole given test part.
         train: Images in the train split; None takes all that remain.
         seed: The same seed and dataset give the same splits.
+        trained_elsewhere: Whether the network came trained, on what was given as train: then no
+            other split of a source that gives parts is drawn from there.
 
     Raises:
-        DataError: When there are too few images, a class would be missing from a split, or the
-            same image is in two of the given parts.
+        DataError: When there are too few images, a class would be missing from a split, the
+            same image is in two of the given parts, or a split would be drawn from images that
+            the network was trained on.
 
     Example:
         >>> from edgetl.data.sources import open_dataset
@@ -83,6 +93,8 @@ def make_splits(
     parts = _given_parts(dataset)
     copies = _copies(dataset)
     pools = {name: part[~copies[part]] for name, part in parts.items()}
+    if trained_elsewhere and dataset.given_split is not None:
+        _check_unseen(dataset, pools, {"val": val, "calib": calib, "test": test})
     if "test" in parts:
         given = parts["test"]
         tested = _draw(dataset, given, len(given) if test is None else test, "test", rng)
@@ -110,6 +122,31 @@ def _pool_of_calib(pools: dict[str, Indices], *, val: int, calib: int) -> str:
     if "calib" in pools:
         return "calib"
     return "val" if "val" in pools and len(pools["val"]) >= val + calib else "train"
+
+
+def _check_unseen(
+    dataset: Dataset, pools: dict[str, Indices], sizes: dict[str, int | None]
+) -> None:
+    """Refuse when val, calib or test would be drawn from the given train part."""
+    val, calib = sizes["val"] or 0, sizes["calib"] or 0
+    lent = {name: len(pools.get(name, ())) for name in ("val", "calib")}
+    both = "calib" not in pools
+    needed = val + calib if both else val
+    if lent["val"] < needed:
+        got = f"val/ has {lent['val']} images; val{' + calib' * both} need{'s' * (not both)} "
+        got += str(needed)
+    elif sizes["test"] and "test" not in pools:
+        got = f"the source gives no test part; test needs {sizes['test']} images"
+    else:
+        return
+    raise DataError(
+        f"splits of {dataset.name}",
+        got=got,
+        expected="val, calib and test apart from the given train part, for a trained network "
+        "knows those images",
+        fix="give more images that it was not trained on, or ask for smaller splits; if it was "
+        "not trained on the train part, give the images without parts",
+    )
 
 
 def check_disjoint(ids: dict[str, tuple[str, ...]]) -> None:

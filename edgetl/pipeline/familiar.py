@@ -19,7 +19,8 @@ def familiar_images(val: Predictions, test: Predictions) -> str | None:
     itself everywhere else, and no verdict against that reference would show it.
 
     Args:
-        val, test: The reference's own answers, with labels.
+        val, test: The reference's own answers, with labels; in place of val's may be calib's,
+            which its temperature was fitted to.
 
     Returns:
         A warning when the mean NLL on test is above that on val by more than 0.02 nats and more

@@ -194,3 +194,32 @@ def test_an_image_in_any_two_given_parts_is_refused(make_dataset, parts: tuple[s
     with pytest.raises(DataError) as caught:
         make_splits(replace(dataset, ids=tuple(ids)), val=6, calib=6, test=None, train=None, seed=0)
     assert all(f"the given {part} part" in str(caught.value) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"train": 20, "val": 10, "test": 5}, "val/ has 30 images; val + calib need 33"),
+        ({"train": 20, "test": 5}, "val/ has 0 images; val + calib need 33"),
+        ({"train": 20, "val": 3, "calib": 9, "test": 5}, "val/ has 9 images; val needs 15"),
+        ({"train": 20, "val": 11}, "gives no test part; test needs 9 images"),
+        ({"train": 40}, "val/ has 0 images"),
+    ],
+)
+def test_a_trained_network_is_not_asked_about_what_it_was_trained_on(
+    make_dataset, parts: dict[str, int], said: str
+) -> None:
+    dataset = given(make_dataset, **parts)
+    sizes = {"val": 15, "calib": 18, "test": 9, "train": None, "seed": 0}
+    with pytest.raises(DataError) as caught:
+        make_splits(dataset, **sizes, trained_elsewhere=True)
+    assert said in caught.value.got
+
+
+def test_a_trained_network_changes_no_split_that_it_may_have(make_dataset) -> None:
+    sizes = {"val": 15, "calib": 18, "test": 9, "train": None, "seed": 0}
+    for dataset in (make_dataset([40] * 3), given(make_dataset, train=20, val=11, test=5)):
+        plain = make_splits(dataset, **sizes)
+        again = make_splits(dataset, **sizes, trained_elsewhere=True)
+        for (_, one), (_, other) in zip(plain.items(), again.items(), strict=True):
+            assert np.array_equal(one, other)

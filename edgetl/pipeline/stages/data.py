@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgetl.data.dataset import Dataset
 from edgetl.data.sources import open_dataset
-from edgetl.data.splits import make_splits
+from edgetl.data.splits import Splits, make_splits
 from edgetl.data.store import save_splits
 from edgetl.pipeline.context import StageContext
 
@@ -19,7 +20,13 @@ def run(context: StageContext, out: Path) -> None:
         progress=lambda done, total: context.reporter.progress("reading", done, total),
     )
     splits = make_splits(
-        dataset, train=data.train, val=data.val, calib=data.calib, test=data.test, seed=data.seed
+        dataset,
+        train=data.train,
+        val=data.val,
+        calib=data.calib,
+        test=data.test,
+        seed=data.seed,
+        trained_elsewhere=context.config.model is not None,
     )
     save_splits(out, dataset, splits)
     context.reporter.note(
@@ -27,3 +34,20 @@ def run(context: StageContext, out: Path) -> None:
         f"{len(splits.calib)} calib, {len(splits.test)} test images, "
         f"{len(dataset.classes)} classes"
     )
+    if (where := calib_from(dataset, splits)) is not None:
+        context.reporter.note(where)
+
+
+def calib_from(dataset: Dataset, splits: Splits) -> str | None:
+    """Say which of the source's parts lent the calib split; None when it gives no parts."""
+    if dataset.given_split is None or not len(splits.calib):
+        return None
+    part = dataset.given_split[int(splits.calib[0])]
+    if part == "calib":
+        return None
+    note = f"calib: {len(splits.calib)} images of the given {part} part"
+    if part != "train":
+        return note
+    given = dataset.given_split.count("val")
+    why = f", for val/ has {given} images and val + calib need "
+    return note + (why + str(len(splits.val) + len(splits.calib)) if given else "")
