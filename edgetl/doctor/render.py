@@ -1,7 +1,9 @@
-"""The report for a reader: plain text of at most 100 columns, which needs no library."""
+"""The report for a reader: plain text as wide as its terminal, at most 100 columns, without a
+library."""
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 
@@ -13,6 +15,8 @@ from edgetl.doctor.packages import Need, pip_line
 from edgetl.version import __version__
 
 WIDTH = 100
+# Of a terminal that is narrower still the lines are broken by the terminal.
+_LEAST = 40
 _X86 = ("AVX2", "AVX-512", "VNNI", "BF16", "AMX INT8", "AMX BF16")
 
 
@@ -27,7 +31,7 @@ def report_lines(report: DoctorReport) -> list[str]:
         "Packages",
         *_package_lines(report.packages),
         "",
-        "Backends (a tiny network on each device, in a process of its own)",
+        *_wrapped("Backends (a tiny network on each device, in a process of its own)", ""),
         *_table([_check_row(check) for check in report.checks]),
         "",
         *finding_lines(report.findings),
@@ -131,12 +135,18 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _wrapped(text: str, start: str) -> list[str]:
+    width = _width()
     lines = textwrap.wrap(
         text,
-        WIDTH,
+        width,
         initial_indent=start,
-        subsequent_indent=" " * min(len(start), WIDTH // 2),
+        subsequent_indent=" " * min(len(start), width // 2),
         # A line to copy stays whole where it can.
         break_on_hyphens=False,
     )
     return lines or [start.rstrip()]
+
+
+def _width() -> int:
+    """The terminal's columns, where there is one, and at most `WIDTH`."""
+    return min(WIDTH, max(_LEAST, shutil.get_terminal_size((WIDTH, 1)).columns))

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from edgetl.doctor.checks import Check
 from edgetl.doctor.examine import DoctorReport
 from edgetl.doctor.finding import Finding
@@ -42,8 +44,18 @@ REPORT = DoctorReport(
 )
 
 
-def test_it_fits_100_columns() -> None:
-    assert max(map(len, report_lines(REPORT))) <= 100
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200])
+def test_it_fits_its_terminal_and_100_columns(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    longest = max(map(len, report_lines(REPORT)))
+    assert min(columns, 100) - 15 < longest <= min(columns, 100)
 
 
 def test_what_it_says() -> None:
