@@ -288,6 +288,6 @@ def _refusal(source: str, classes: tuple[str, ...], counts: list[int]) -> str | 
     try:
         check_classes(classes, source)
     except DataError as error:
-        return f"{error.got}; expected {error.expected}"
+        return f"{error.subject}: {error.got}; expected {error.expected}"
     empty = [name for name, count in zip(classes, counts, strict=True) if not count]
     return f"no sample of {', '.join(map(repr, empty[:5]))}" if empty else None

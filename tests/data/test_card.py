@@ -105,6 +105,12 @@ def test_what_a_release_would_refuse_is_said(tmp_path: Path) -> None:
     assert card.lines()
 
 
+def test_the_class_that_is_refused_is_named(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cat": 1, "do\tg": 1})
+    said = dataset_card(f"folder:{tmp_path}").refusal or ""
+    assert said.startswith("class name 'do\\tg'")
+
+
 def test_tensors_and_several_inputs(tmp_path: Path) -> None:
     tensors = np.random.default_rng(0).normal(size=(4, 7)).astype(np.float32)
     tensors[2] = 3.0
