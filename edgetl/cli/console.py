@@ -6,6 +6,7 @@ Progress goes to standard error, results to standard output.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console as Screen
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +25,7 @@ from rich.text import Text
 from edgetl.pipeline.events import Event, Listener, ignore
 from edgetl.pipeline.release import ReleaseResult
 from edgetl.pipeline.summary import Row
+from edgetl.report.numbers import significant
 
 WIDTH = 100
 # Without a terminal a line now and then shows that the work goes on, and does not fill a log.
@@ -83,7 +86,14 @@ class Console:
         if result.verdict is None:
             self._results.print(f"{stage}: done, in {result.folder / stage}", soft_wrap=True)
             return
-        self._results.print(_table(result.rows))
+        table, dropped = _tables(result.rows, self._results)
+        self._results.print(table)
+        if dropped:
+            self._results.print(
+                f"left out  {', '.join(dropped)}: the screen is {self._results.width} columns wide;"
+                " --json FILE has all",
+                soft_wrap=True,
+            )
         self._results.print(Text(f"verdict  {result.verdict}", style=_STYLES[result.verdict]))
         for line in _next_steps(result, stage):
             self._results.print(line, soft_wrap=True, markup=False)
@@ -146,31 +156,60 @@ def _line(event: Event) -> str | None:
             return None
 
 
-def _table(rows: tuple[Row, ...]) -> Table:
+# What a narrow screen does without, first to last; the variant, its p50 and top-1, and the verdict
+# always stay.
+_DROPPED = ("backend", "prec", "MB", "p99 ms", "×fp32", "ECE", "NLL", "on", "×ref")
+_WORDS = frozenset({"variant", "backend", "prec", "on", "verdict"})
+
+
+def _tables(rows: tuple[Row, ...], screen: Screen) -> tuple[Table, tuple[str, ...]]:
+    """The widest table that the screen shows whole, and the columns that it leaves out."""
+    for count in range(len(_DROPPED)):
+        table = _table(rows, _DROPPED[:count])
+        if _width(table, screen) <= screen.width:
+            return table, _DROPPED[:count]
+    return _table(rows, _DROPPED), _DROPPED
+
+
+def _width(table: Table, screen: Screen) -> int:
+    """Columns that the table takes where there is room without end."""
+    return Measurement.get(screen, screen.options.update_width(10 * WIDTH), table).maximum
+
+
+def _table(rows: tuple[Row, ...], dropped: tuple[str, ...]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-    for name in ("variant", "backend", "prec"):
-        table.add_column(name, no_wrap=True)
-    for name in ("MB", "p50 ms", "p99 ms", "×ref", "×fp32", "top-1 %", "NLL", "ECE"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("on", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            row.id,
-            row.backend,
-            row.precision,
-            _figure(row.size_mb, ".1f"),
-            _figure(row.p50_ms, ".2f"),
-            _figure(row.p99_ms, ".2f"),
-            _figure(row.speed_over_reference, ".2f"),
-            _figure(row.speed_over_fp32, ".2f"),
-            _figure(row.top1 * 100, ".2f"),
-            _figure(row.nll, ".4f"),
-            _figure(row.ece, ".4f"),
-            row.split,
-            Text(row.verdict, style=_STYLES.get(row.verdict, "")),
-        )
+    cells = [_cells(row) for row in rows]
+    names = [name for name in _HEADS if name not in dropped]
+    for name in names:
+        # On a screen for which even this is too wide, a figure is broken and never cut.
+        table.add_column(name, justify="left" if name in _WORDS else "right", overflow="fold")
+    for row in cells:
+        table.add_row(*(row[name] for name in names))
     return table
+
+
+_HEADS = (
+    *("variant", "backend", "prec", "MB", "p50 ms", "p99 ms", "×ref", "×fp32"),
+    *("top-1 %", "NLL", "ECE", "on", "verdict"),
+)
+
+
+def _cells(row: Row) -> dict[str, str | Text]:
+    return {
+        "variant": row.id,
+        "backend": row.backend,
+        "prec": row.precision,
+        "MB": significant(row.size_mb),
+        "p50 ms": significant(row.p50_ms),
+        "p99 ms": significant(row.p99_ms),
+        "×ref": significant(row.speed_over_reference),
+        "×fp32": significant(row.speed_over_fp32),
+        "top-1 %": f"{row.top1 * 100:.2f}",
+        "NLL": f"{row.nll:.4f}",
+        "ECE": f"{row.ece:.4f}",
+        "on": row.split,
+        "verdict": Text(row.verdict, style=_STYLES.get(row.verdict, "")),
+    }
 
 
 def _program() -> str:
@@ -178,10 +217,6 @@ def _program() -> str:
     if shutil.which("edgetl"):
         return "edgetl"
     return os.path.relpath(Path(sys.executable).with_name("edgetl"))
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
 
 
 def _next_steps(result: ReleaseResult, stage: str) -> list[str]:
@@ -197,9 +232,12 @@ def _next_steps(result: ReleaseResult, stage: str) -> list[str]:
         golden = sorted(result.bundle.glob("golden/*.png"))
         lines.append(f"bundle   {result.bundle}")
         lines.append(
-            f"next     {_program()} predict {result.bundle} {golden[0]}"
-            if golden
-            else f"next     {_program()} selftest {result.bundle}"
+            "next     "
+            + shlex.join(
+                [_program(), "predict", str(result.bundle), str(golden[0])]
+                if golden
+                else [_program(), "selftest", str(result.bundle)]
+            )
         )
     elif stage == "gate":
         lines.append("next     edgetl bundle CONFIG packs the winners")
