@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,5 +79,5 @@ def _say(new: NewConfig, path: Path, *, file: object) -> None:
     if str(path) == "-":
         lines.append("next     save it as a file, and: edgetl release FILE --dry-run")
     else:
-        lines += [f"wrote    {path}", f"next     edgetl release {path} --dry-run"]
+        lines += [f"wrote    {path}", f"next     edgetl release {shlex.quote(str(path))} --dry-run"]
     print("\n".join(lines), file=file)  # type: ignore[call-overload]

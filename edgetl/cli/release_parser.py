@@ -65,8 +65,8 @@ def _add_init(commands: Any) -> None:
     parser.add_argument(
         "--model",
         metavar="MODEL",
-        help="timm:NAME, torchvision:NAME, python:MODULE:FACTORY or a file.onnx; without it a "
-        "backbone that suits the data is fine-tuned",
+        help="timm:NAME, torchvision:NAME (or NAME alone), python:MODULE:FACTORY or a file.onnx; "
+        "without it a backbone that suits the data is fine-tuned",
     )
     parser.add_argument(
         "--weights",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -159,7 +160,7 @@ def _data(survey: Survey, splits: SplitPlan, base: Path) -> Iterator[str]:
     yield entry("val", splits.val, splits.why["val"])
     yield entry("calib", splits.calib, splits.why["calib"])
     if splits.test is None:
-        yield entry("test", 1, f"left out: {splits.why['test']}", off=True)
+        yield entry("test", splits.tested, f"left out: {splits.why['test']}", off=True)
     else:
         yield entry("test", splits.test, splits.why["test"])
     yield entry("train", splits.train, f"left out: {splits.why['train']}", off=True)
@@ -178,7 +179,8 @@ def _doubts(survey: Survey) -> Iterator[str]:
         first = survey.problems[0]
         yield (
             f"{len(survey.problems)} of the data's files cannot be used, such as {first.place} "
-            f"({first.why}): the data stage refuses them; see edgetl inspect {survey.source}"
+            f"({first.why}): the data stage refuses them; see edgetl inspect "
+            f"{shlex.quote(survey.source)}"
         )
 
 

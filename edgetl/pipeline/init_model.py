@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,13 @@ from edgetl.errors import ConfigError, UsageError
 from edgetl.extras import extra
 from edgetl.pipeline.init_survey import PartFacts, Survey
 from edgetl.pipeline.toml_text import comment, entry
+from edgetl.reference.architectures import ARCHITECTURES
 from edgetl.reference.preset_client import read_preset
 from edgetl.spec import ImageInput
 
 # Shorter sides of pictures, in pixels, and what a network then sees of them.
 _SMALL, _MEDIUM = 48, 160
+_TORCHVISION = tuple(name for name in ARCHITECTURES if name != "mlp")
 _KINDS = "timm:NAME, torchvision:NAME, python:MODULE:FACTORY, or an .onnx file"
 
 
@@ -39,8 +42,8 @@ def choose_model(
 
     Args:
         survey: Of the data.
-        model: ``timm:NAME``, ``torchvision:NAME``, ``python:MODULE:FACTORY``, the path of an ONNX
-            file, or None for a backbone that suits the data.
+        model: ``timm:NAME``, ``torchvision:NAME`` or that name alone, ``python:MODULE:FACTORY``,
+            the path of an ONNX file, or None for a backbone that suits the data.
         weights: The trained weights, or ``factory``; None when there are none.
         base: The config's folder; paths are written relative to it.
 
@@ -62,9 +65,27 @@ def choose_model(
     kind, _, name = model.partition(":")
     if kind == "python" and name:
         return _own(survey, model, weights, base)
-    if kind in ("timm", "torchvision") and name:
+    if kind == "timm" and name:
         return _published(survey, kind, name, weights, base)
-    raise UsageError(
+    plain = model.removeprefix("torchvision:")
+    if plain in _TORCHVISION:
+        return _published(survey, "torchvision", plain, weights, base)
+    raise _unknown(model)
+
+
+def _unknown(model: str) -> UsageError:
+    """With the nearest name in the form that was typed: with the kind before it, or without."""
+    prefix = "torchvision:" if model.startswith("torchvision:") else ""
+    near = difflib.get_close_matches(model.removeprefix(prefix), _TORCHVISION, n=1)
+    if near or prefix:
+        return UsageError(
+            f"--model {model}",
+            got="no torchvision network that edgetl has",
+            expected=f"one of {', '.join(_TORCHVISION)}; or timm:NAME, python:MODULE:FACTORY, "
+            "an .onnx file",
+            fix=f"did you mean '{prefix}{near[0]}'?" if near else "choose one of them",
+        )
+    return UsageError(
         f"--model {model}",
         got="no kind of model that is known",
         expected=_KINDS,
@@ -92,8 +113,8 @@ def _usual(survey: Survey) -> ModelPlan:
             input=_tensor_lines(part),
         )
     side = min(part.height, part.width)
-    # ImageNet's features are of pictures; letters are strokes, and need no download.
-    letters = side < _SMALL
+    # ImageNet's features are of photographs. Drawn letters are small, and strokes without colour.
+    letters = side < _SMALL and part.grey
     return ModelPlan(
         model=(
             "[finetune]",
@@ -101,7 +122,7 @@ def _usual(survey: Survey) -> ModelPlan:
             entry(
                 "weights",
                 "letters" if letters else "imagenet",
-                "learnt here from drawn letters: pictures this small are strokes"
+                "learnt here from drawn letters: these pictures are as small, and as grey"
                 if letters
                 else 'downloaded once; "letters" needs no download',
             ),

@@ -20,7 +20,12 @@ from edgetl.stats.power import paired_sample_size, rate_sample_size
 DISCORDANCE = 0.01
 FLIPS = 0.01
 _POWER = 0.8
+_POWERS = (0.99, 0.95, 0.9, _POWER)
 _MOST_OF_TEST = 0.4
+# Where samples are plenty the test split is up to twice what decides: one verdict in five would
+# be left open at 80% power.
+_PLENTY = 2
+_SHARE_OF_PLENTY = 0.2
 _SHARE = 10
 _ENOUGH = 1000
 _MARGINS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
@@ -32,6 +37,7 @@ class SplitPlan:
 
     Attributes:
         test: None for the source's own test part.
+        tested: Samples of the test split, the source's own included.
         train: What remains; it is not written down, so that added samples are trained on.
         why: A sentence for each split.
         decides: What the test split can decide.
@@ -41,6 +47,7 @@ class SplitPlan:
     val: int
     calib: int
     test: int | None
+    tested: int
     train: int
     why: dict[str, str]
     decides: tuple[str, ...]
@@ -104,7 +111,8 @@ class _Sizes:
         least = math.ceil(of_rarest * count / rarest) if rarest else count
         test = None
         if not given["test"]:
-            test = max(least, min(wanted, int(count * _MOST_OF_TEST)))
+            enough = min(wanted, int(count * _MOST_OF_TEST))
+            test = max(least, enough, min(_PLENTY * wanted, int(count * _SHARE_OF_PLENTY)))
         share = min(_ENOUGH, max(least, count // _SHARE))
         val, calib = share, share
         if given["val"]:
@@ -136,13 +144,14 @@ def _alpha() -> float:
     return Policy().alpha / len({CANDIDATES[name].backend for name in USUAL})
 
 
-def _wanted() -> int:
-    """Test samples that decide the default policy's limits of accuracy and flips."""
+def _wanted(power: float = _POWER) -> int:
+    """Test samples that decide the default policy's limits of accuracy and flips, each with this
+    power."""
     policy = Policy()
     accuracy = paired_sample_size(
-        margin=policy.max_accuracy_drop, discordance=DISCORDANCE, power=_POWER, alpha=_alpha()
+        margin=policy.max_accuracy_drop, discordance=DISCORDANCE, power=power, alpha=_alpha()
     )
-    flips = rate_sample_size(FLIPS, policy.max_flip_rate, power=_POWER, alpha=_alpha())
+    flips = rate_sample_size(FLIPS, policy.max_flip_rate, power=power, alpha=_alpha())
     return max(accuracy, flips or 0)
 
 
@@ -152,6 +161,7 @@ def _plan(sizes: _Sizes, drawn: Splits, wanted: int) -> SplitPlan:
         val=sizes.val,
         calib=sizes.calib,
         test=sizes.test,
+        tested=tested,
         train=len(drawn.train),
         why={
             "test": _why_test(sizes, tested, wanted),
@@ -169,6 +179,10 @@ def _why_test(sizes: _Sizes, tested: int, wanted: int) -> str:
         return f"the source's own test part, {tested:,} samples"
     if sizes.test == wanted:
         return "what the default limits need"
+    if sizes.test == _PLENTY * wanted:
+        return "twice what the default limits need: there are samples enough"
+    if sizes.test > wanted and sizes.test == int(sizes.pool * _SHARE_OF_PLENTY):
+        return f"{_SHARE_OF_PLENTY:.0%} of {sizes.pool:,} distinct samples, more than is needed"
     if sizes.test == int(sizes.pool * _MOST_OF_TEST):
         return f"{_MOST_OF_TEST:.0%} of {sizes.pool:,} distinct samples"
     return "as few as leave every class in it"
@@ -207,6 +221,9 @@ def _decides(tested: int, wanted: int) -> tuple[str, ...]:
             else f"These {tested:,} decide no drop below {_MARGINS[-1]:g}."
         ),
     ]
+    if tested > wanted:
+        power = next(power for power in _POWERS if _wanted(power) <= tested)
+        said.append(f"These {tested:,} decide the default limits with at least {power:.0%} power.")
     if tested < wanted:
         said.append("A verdict may be INCONCLUSIVE; it then says how many samples are missing.")
     return tuple(said)

@@ -6,6 +6,7 @@ the data stage's work, and takes minutes for a large folder.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
@@ -32,6 +33,7 @@ class PartFacts:
         shape: The tensors', without the batch; empty for pictures.
         height, width: The pictures' medians, in pixels; 0 for tensors.
         smallest: The shortest side of a picture that was seen.
+        grey: Whether every picture that was seen has no colour.
         looked_at: How many pictures that is said of.
     """
 
@@ -40,6 +42,7 @@ class PartFacts:
     height: int = 0
     width: int = 0
     smallest: int = 0
+    grey: bool = False
     looked_at: int = 0
 
 
@@ -91,18 +94,18 @@ def survey_source(source: str) -> Survey:
         dataset = check_every_class(read)
         return Survey(source=source, drawn=dataset, parts=_parts(dataset), problems=())
     drawn = check_every_class(_drawn(read))
-    sizes, problems = _opened(read)
+    sizes, grey, problems = _opened(read)
     if not len(sizes):
         raise DataError(
             f"dataset {source}",
             got="no picture that can be opened",
             expected="JPEG, PNG, WEBP or BMP files",
-            fix=f"see what is wrong with each: edgetl inspect {source}",
+            fix=f"see what is wrong with each: edgetl inspect {shlex.quote(source)}",
         )
     return Survey(
         source=source,
         drawn=drawn,
-        parts={"": _pictures(sizes)},
+        parts={"": _pictures(sizes, grey=grey)},
         problems=(*read.problems, *problems),
     )
 
@@ -121,15 +124,27 @@ def _drawn(listing: Listing) -> Dataset:
     )
 
 
-def _opened(listing: Listing) -> tuple[NDArray[np.int64], list[Problem]]:
-    """Height and width of some pictures, int64 [n, 2], and those that cannot be opened."""
-    count = len(listing.entries)
-    # Evenly over the listing, so that every class is seen where there are few.
-    chosen = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int))
+def _opened(listing: Listing) -> tuple[NDArray[np.int64], bool, list[Problem]]:
+    """Height and width of some pictures, int64 [n, 2], whether all of them are grey, and those
+    that cannot be opened."""
+    chosen = _spread(len(listing.entries))
     entries = [listing.entries[at] for at in chosen]
-    looked = look_at(entries, lambda _data, pixels: pixels.shape[:2])
-    sizes = [one for one in looked if not isinstance(one, Problem)]
-    return np.array(sizes, np.int64), [one for one in looked if isinstance(one, Problem)]
+    looked = look_at(entries, lambda _data, pixels: (pixels.shape[:2], _is_grey(pixels)))
+    seen = [one for one in looked if not isinstance(one, Problem)]
+    sizes = np.array([size for size, _ in seen], np.int64)
+    problems = [one for one in looked if isinstance(one, Problem)]
+    return sizes, all(grey for _, grey in seen), problems
+
+
+def _spread(count: int) -> list[int]:
+    """Some positions, evenly over all, so that every class is seen where there are few."""
+    found = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)
+    return [int(at) for at in np.unique(found)]
+
+
+def _is_grey(pixels: Array) -> bool:
+    """Whether a picture, uint8 [height, width] or [height, width, channels], has no colour."""
+    return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
 
 
 def _parts(dataset: Dataset) -> dict[str, PartFacts]:
@@ -140,20 +155,24 @@ def _parts(dataset: Dataset) -> dict[str, PartFacts]:
 
 
 def _facts(samples: Array | EncodedImages) -> PartFacts:
-    if isinstance(samples, EncodedImages):
-        chosen = np.unique(np.linspace(0, len(samples) - 1, _LOOKED_AT).astype(int))
-        return _pictures(np.array([samples[int(at)].shape[:2] for at in chosen], np.int64))
-    if samples.dtype == np.uint8:
-        return _pictures(np.array([samples.shape[1:3]], np.int64), looked_at=len(samples))
-    return PartFacts(kind="tensor", shape=tuple(samples.shape[1:]))
+    if isinstance(samples, np.ndarray) and samples.dtype != np.uint8:
+        return PartFacts(kind="tensor", shape=tuple(samples.shape[1:]))
+    seen = [samples[at] for at in _spread(len(samples))]
+    return _pictures(
+        np.array([pixels.shape[:2] for pixels in seen], np.int64),
+        grey=all(map(_is_grey, seen)),
+        # Pictures in one array are all of one size.
+        looked_at=len(samples) if isinstance(samples, np.ndarray) else None,
+    )
 
 
-def _pictures(sizes: NDArray[np.int64], *, looked_at: int | None = None) -> PartFacts:
+def _pictures(sizes: NDArray[np.int64], *, grey: bool, looked_at: int | None = None) -> PartFacts:
     height, width = np.median(sizes, axis=0)
     return PartFacts(
         kind="image",
         height=round(float(height)),
         width=round(float(width)),
         smallest=int(sizes.min()),
+        grey=grey,
         looked_at=len(sizes) if looked_at is None else looked_at,
     )

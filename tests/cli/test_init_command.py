@@ -36,10 +36,11 @@ def test_it_writes_a_config_that_can_be_released(
     assert sorted(path.name for path in folder.iterdir()) == ["windows.npz", "windows.toml"]
 
 
-def test_paths_are_relative_to_the_config(folder: Path) -> None:
+def test_paths_are_relative_to_the_config(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "configs").mkdir()
     assert main(["init", "--data", "npz:windows.npz", "--out", "configs/my run.toml"]) == 0
     written = folder / "configs" / "my run.toml"
+    assert "next     edgetl release 'configs/my run.toml' --dry-run" in capsys.readouterr().out
     assert 'source = "npz:../windows.npz"' in written.read_text()
     assert load_config(written).name == "my-run"
 

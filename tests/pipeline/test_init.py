@@ -16,6 +16,8 @@ from edgetl.errors import ConfigError, DataError, ModelError, UsageError
 from edgetl.pipeline import init_model
 from edgetl.pipeline.config import ReleaseConfig, load_config
 from edgetl.pipeline.init import config_name, make_config, name_of_source
+from edgetl.pipeline.init_splits import SplitPlan, choose_splits
+from edgetl.pipeline.init_survey import survey_source
 from edgetl.pipeline.release import plan_release
 from edgetl.spec import ImageInput, SeveralInputs, TensorInput
 
@@ -23,13 +25,15 @@ SEED = np.random.default_rng(0)
 OWN = "def make(): ...\n"
 
 
-def pictures(root: Path, *, size: int = 20, each: int = 12, level: str = "") -> Path:
+def pictures(
+    root: Path, *, size: int = 20, each: int = 12, level: str = "", channels: int = 3
+) -> Path:
     for label in ("cat", "dog", "hen"):
         folder = root / level / label
         folder.mkdir(parents=True)
         for at in range(each):
-            pixels = SEED.integers(0, 256, (size, size + at % 3, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / f"{at}.png")
+            pixels = SEED.integers(0, 256, (size, size + at % 3, channels), np.uint8)
+            Image.fromarray(pixels.squeeze()).save(folder / f"{at}.png")
     return root
 
 
@@ -89,7 +93,18 @@ def test_pictures_in_folders(tmp_path: Path) -> None:
     assert config.data.source == f"folder:{tmp_path / 'photos'}"
     assert (config.data.val, config.data.calib, config.data.test) == (6, 6, 14)
     assert isinstance(config.input.spec(), ImageInput) and config.input.height == 32
-    assert config.finetune is not None and config.finetune.weights == "letters"
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "weights"), [(20, 1, "letters"), (20, 3, "imagenet"), (60, 1, "imagenet")]
+)
+def test_features_of_letters_are_for_pictures_that_are_small_and_grey(
+    tmp_path: Path, size: int, channels: int, weights: str
+) -> None:
+    folder = pictures(tmp_path / "photos", size=size, channels=channels)
+    config = made(tmp_path, f"folder:{folder}")
+    assert config.finetune is not None and config.finetune.weights == weights
+    assert survey_source(f"folder:{folder}").parts[""].grey == (channels == 1)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +125,9 @@ def test_given_parts_are_kept(tmp_path: Path) -> None:
     config = made(tmp_path, f"folder:{tmp_path / 'photos'}")
     assert config.data.test is None
     assert (config.data.val, config.data.calib) == (12, 12)
+    # Switched on, the line gives what the source has.
+    text = make_config(f"folder:{tmp_path / 'photos'}", base=tmp_path, name="a").text
+    assert "\n# test = 18 " in text
 
 
 def test_a_csv(tmp_path: Path) -> None:
@@ -186,6 +204,46 @@ def test_published_preprocessing_is_read(tmp_path: Path) -> None:
     assert (spec.height, spec.resize_shorter, spec.mean[0]) == (224, 256, 0.485)
 
 
+def test_a_torchvision_name_needs_no_kind_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(init_model, "read_preset", lambda kind, name: ImageInput(height=9, width=9))
+    config = made(tmp_path, "builtin:digits", model="mobilenet_v2")
+    assert config.finetune is not None and config.finetune.architecture == "mobilenet_v2"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("torchvision:mobilnet_v3_small", "'torchvision:mobilenet_v3_small'"),
+        ("mobilnet_v3_small", "'mobilenet_v3_small'"),
+        ("torchvision:zzz", "choose one"),
+        ("torchvision:mlp", "choose one"),
+        ("zzz", "torchvision:resnet18"),
+    ],
+)
+def test_a_misspelt_network_is_answered_in_the_form_that_was_typed(
+    tmp_path: Path, typed: str, meant: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_config("builtin:digits", model=typed, base=tmp_path, name="a")
+    assert meant in caught.value.fix
+
+
+def test_where_samples_are_plenty_the_test_split_decides_with_more_power(tmp_path: Path) -> None:
+    def plan(count: int) -> SplitPlan:
+        samples = np.arange(count, dtype=np.float32).reshape(count, 1)
+        np.savez(tmp_path / f"{count}.npz", x=samples, labels=np.arange(count) % 2)
+        return choose_splits(survey_source(f"npz:{tmp_path / f'{count}.npz'}").drawn)
+
+    few, some, many = (plan(count) for count in (4000, 8000, 20_000))
+    assert (few.test, some.test, many.test) == (1040, 1600, 2080)
+    assert few.decides[-1].endswith("0.01 or more.")
+    assert "1,600 decide the default limits with at least 90% power" in some.decides[-1]
+    assert "2,080 decide the default limits with at least 9" in many.decides[-1]
+    assert "twice" in many.why["test"] and "20%" in some.why["test"]
+
+
 def test_a_timm_network_starts_from_its_own_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +298,8 @@ def test_an_onnx_file_says_its_size(tmp_path: Path, shape: str, height: int, cha
     model = str(tmp_path / "m.onnx")
     new = make_config(source, model=model, base=tmp_path, name="a")
     assert any("mean" in doubt for doubt in new.check)
+    written = [line for line in new.text.splitlines() if line.startswith(("mean =", "std ="))]
+    assert len(written) == 2 and all("# CHECK: your network's own" in line for line in written)
     spec = made(tmp_path, source, model=model).input.spec()
     assert isinstance(spec, ImageInput)
     assert (spec.height, spec.width, spec.channels) == (height, 48, channels)
@@ -275,7 +335,7 @@ def test_an_onnx_file_that_is_not_for_the_data(tmp_path: Path, content: bytes, s
 
 @pytest.mark.parametrize(
     ("model", "weights"),
-    [(None, "w.pt"), ("resnet18", None), ("timm:", None), ("m.onnx", "w.pt"), ("zip:m", None)],
+    [(None, "w.pt"), ("resent", None), ("timm:", None), ("m.onnx", "w.pt"), ("zip:m", None)],
 )
 def test_models_that_are_none(tmp_path: Path, model: str | None, weights: str | None) -> None:
     with pytest.raises(UsageError):
@@ -299,6 +359,18 @@ def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     new = make_config(f"folder:{folder}", base=tmp_path, name="a")
     assert any("broken.png" in doubt for doubt in new.check)
     assert "# CHECK" in new.text
+
+
+def test_a_command_to_copy_is_quoted(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "my photos")
+    (folder / "cat" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    new = make_config(f"folder:{folder}", base=tmp_path, name="a")
+    assert any(doubt.endswith(f"edgetl inspect 'folder:{folder}'") for doubt in new.check)
+    for path in folder.rglob("*.png"):
+        path.write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(DataError) as caught:
+        make_config(f"folder:{folder}", base=tmp_path, name="a")
+    assert f"edgetl inspect 'folder:{folder}'" in caught.value.fix
 
 
 def test_names_that_would_end_a_comment_do_not(tmp_path: Path) -> None:
