@@ -25,8 +25,8 @@ class Row:
     Attributes:
         size_mb: The model's files, MiB.
         p50_ms, p99_ms: Latency at the policy's batch and threads, in milliseconds.
-        speed_over_reference, speed_over_fp32: Ratios of p50 from one interleaved run: PyTorch
-            over this variant, and the fastest FP32 backend over this variant.
+        speed_over_reference, speed_over_fp32: Ratios of p50 from one interleaved run: the reference
+            over this variant, and the fastest FP32 backend over it.
         top1, nll, ece: On the split that `split` names.
         split: ``test`` for the reference and the winners, ``val`` for the others: the test split
             is opened for the winners only.
