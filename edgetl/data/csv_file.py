@@ -15,7 +15,15 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from edgetl.data.dataset import GivenSplit, is_plain_text
-from edgetl.data.listing import SPLIT_WORDS, Entry, Listing, Problem, read_bytes, shown
+from edgetl.data.listing import (
+    SPLIT_WORDS,
+    Entry,
+    Listing,
+    Problem,
+    read_bytes,
+    shown,
+    split_called,
+)
 from edgetl.data.regular_file import open_regular
 from edgetl.errors import DataError
 
@@ -157,7 +165,8 @@ def _line(path: Path, row: _Row, columns: dict[str, int]) -> _Line:
     if label != label.strip() or not is_plain_text(label):
         got = f"the label {label!r}"
         raise _bad(path, row.number, got, "printable text without blanks around it")
-    if "split" in value and value["split"] not in SPLIT_WORDS:
+    split = split_called(value["split"]) if "split" in value else None
+    if "split" in value and split is None:
         expected = f"one of {', '.join(SPLIT_WORDS)}"
         raise _bad(path, row.number, f"the split {value['split']!r}", expected)
     slices = tuple(held for name, held in value.items() if name not in _RESERVED)
@@ -168,7 +177,7 @@ def _line(path: Path, row: _Row, columns: dict[str, int]) -> _Line:
         number=row.number,
         path=_inside(path, row.number, value["path"]),
         label=label,
-        split=SPLIT_WORDS[value["split"]] if "split" in value else None,
+        split=split,
         slices=slices,
     )
 

@@ -1,7 +1,10 @@
 """Pictures in one folder a class, found by a walk of our own.
 
-``DIR/CLASS/…`` or ``DIR/train/CLASS/…`` beside ``val`` (``valid``, ``validation``), ``calib``
-(``calibration``) and ``test``. What counts as a picture is decided by content, not by name:
+``DIR/CLASS/…`` or ``DIR/train/CLASS/…`` (``training``) beside ``val`` (``valid``, ``validation``,
+``dev``), ``calib`` (``calibration``) and ``test`` (``testing``), in any case. Split words beside
+other folders, and a level above the classes that has other names, are refused: classes called
+after the folders of splits would be learnt without complaint. What counts as a picture is decided
+by content, not by name:
 
 - regular files at any depth below a class folder are its pictures;
 - links, FIFOs, sockets and devices are never opened or followed, and cannot be used;
@@ -15,15 +18,25 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 from edgetl.data.dataset import GivenSplit
 from edgetl.data.decode import looks_like_picture
-from edgetl.data.listing import SPLIT_WORDS, Entry, Listing, Problem, read_bytes, shown
+from edgetl.data.listing import (
+    SPLIT_WORDS,
+    Entry,
+    Listing,
+    Problem,
+    read_bytes,
+    shown,
+    split_called,
+)
 from edgetl.data.regular_file import open_regular
 from edgetl.errors import DataError
 
 _MAX_DEPTH = 32
+_SHOWN = 5
 
 
 def list_folder(folder: Path) -> Listing:
@@ -31,7 +44,7 @@ def list_folder(folder: Path) -> Listing:
 
     Raises:
         DataError: When there is no such folder, it cannot be read, or some of its folders are
-            named as splits and others are not.
+            named as splits and others are not, or they seem to lie above the classes.
     """
     where = f"folder:{folder}"
     if not folder.is_dir():
@@ -46,9 +59,10 @@ def list_folder(folder: Path) -> Listing:
     found: list[tuple[GivenSplit | None, str, Path]] = []
     if _is_split_level(tops, where):
         for top in tops:
-            split = SPLIT_WORDS[top.name]
+            split = split_called(top.name)
             found += [(split, path.name, path) for path in walk.folders_of(top)]
     else:
+        _check_class_level(tops, where)
         found = [(None, path.name, path) for path in tops]
     classes = tuple(sorted({name for _, name, _ in found}))
     number = {name: at for at, name in enumerate(classes)}
@@ -78,16 +92,54 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def _is_split_level(tops: list[Path], where: str) -> bool:
-    named = [top.name for top in tops if top.name in SPLIT_WORDS]
-    if named and len(named) < len(tops) and "train" in named and len(named) > 1:
-        other = next(top.name for top in tops if top.name not in SPLIT_WORDS)
+    named = [shown(top.name) for top in tops if split_called(top.name)]
+    others = [shown(top.name) for top in tops if not split_called(top.name)]
+    if named and others:
         raise DataError(
             f"dataset {where}",
-            got=f"folders {', '.join(sorted(named))} beside {shown(other)}",
+            got=f"folders {', '.join(sorted(named))} beside {', '.join(others[:_SHOWN])}"
+            + (f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""),
             expected="split folders only, or class folders only",
-            fix=f"move {shown(other)} elsewhere; if all of them are classes, rename {named[0]}",
+            fix=f"move the other folders elsewhere; if {named[0]} is a class, rename it, or put "
+            "all classes into a folder train",
         )
-    return bool(named) and len(named) == len(tops)
+    return bool(named)
+
+
+def _check_class_level(tops: list[Path], where: str) -> None:
+    """Refuse folders that hold no pictures but the same folders: the classes are below."""
+    below = {top: {path.name.casefold() for path in _Walk(top).folders_of(top)} for top in tops}
+    alike = next(
+        (
+            (one, other, both)
+            for one, other in combinations(tops, 2)
+            if len(both := below[one] & below[other]) > 1
+        ),
+        None,
+    )
+    if alike is None or any(map(_holds_pictures, tops)):
+        return
+    one, other, both = alike
+    raise DataError(
+        f"dataset {where}",
+        got=f"a level above the classes: {shown(one.name)} and {shown(other.name)} hold no "
+        f"pictures but both {', '.join(map(shown, sorted(both)[:_SHOWN]))}",
+        expected=f"a folder per class, or above the classes {', '.join(SPLIT_WORDS)}",
+        fix=f"rename these folders as the splits that they are; if {shown(one.name)} is a class, "
+        "put its pictures right into it",
+    )
+
+
+def _holds_pictures(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as found:
+            return any(
+                entry.is_file(follow_symlinks=False) and _is_picture(Path(entry.path))
+                for entry in found
+                if not entry.name.startswith(".")
+            )
+    except OSError:
+        return False
 
 
 @dataclass

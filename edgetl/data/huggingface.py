@@ -16,7 +16,7 @@ import numpy as np
 
 from edgetl.data.content import sample_ids
 from edgetl.data.dataset import Dataset, GivenSplit
-from edgetl.data.listing import SPLIT_WORDS, Entry, Listing, shown
+from edgetl.data.listing import SPLIT_WORDS, Entry, Listing, shown, split_called
 from edgetl.data.regular_file import open_regular
 from edgetl.data.samples import Samples, SeveralSamples
 from edgetl.errors import DataError
@@ -199,7 +199,7 @@ def _parts(folder: Path, where: str) -> Iterator[tuple[GivenSplit | None, Path]]
     named = _json(folder / "dataset_dict.json", where).get("splits")
     seen: set[GivenSplit] = set()
     for name in named if isinstance(named, list) else [None]:
-        split = SPLIT_WORDS.get(name) if isinstance(name, str) else None
+        split = split_called(name) if isinstance(name, str) else None
         if split is None or split in seen:
             expected = f"each once, of {', '.join(SPLIT_WORDS)}"
             raise _bad(where, f"the part {name!r}", expected, "rename or drop this part")

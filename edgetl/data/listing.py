@@ -29,14 +29,17 @@ Progress = Callable[[int, int], None]
 
 SPLIT_WORDS: Mapping[str, GivenSplit] = {
     "train": "train",
+    "training": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
     "calib": "calib",
     "calibration": "calib",
     "test": "test",
+    "testing": "test",
 }
-"""What sources call a part -> the split it is."""
+"""What sources call a part -> the split it is; see `split_called`."""
 
 _SHOWN = 5
 # Decoding is done in threads, for Pillow and hashlib release the interpreter's lock; few, for
@@ -97,6 +100,16 @@ class Listing:
     problems: tuple[Problem, ...] = ()
     skipped: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
+
+
+def split_called(word: str) -> GivenSplit | None:
+    """The split that a word means, whatever its case; None for any other word.
+
+    Example:
+        >>> split_called("Training"), split_called("cat")
+        ('train', None)
+    """
+    return SPLIT_WORDS.get(word.casefold())
 
 
 def open_listing(

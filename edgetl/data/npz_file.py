@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edgetl.data.class_order import in_order
 from edgetl.data.content import sample_ids
 from edgetl.data.dataset import Dataset, GivenSplit
-from edgetl.data.listing import SPLIT_WORDS, shown
+from edgetl.data.listing import SPLIT_WORDS, shown, split_called
 from edgetl.data.npz_arrays import read_npz
 from edgetl.data.packing import texts_of
 from edgetl.data.samples import Samples, SeveralSamples
@@ -113,10 +113,13 @@ def _texts(
 
 
 def _splits(path: Path, words: tuple[str, ...] | None) -> tuple[GivenSplit, ...] | None:
-    unknown = sorted(set(words or ()) - SPLIT_WORDS.keys())
+    splits = {word: split_called(word) for word in words or ()}
+    unknown = sorted(word for word, split in splits.items() if split is None)
     if unknown:
         raise _bad(path, f"the split {unknown[0]!r}", f"one of {', '.join(SPLIT_WORDS)}")
-    return None if words is None else tuple(SPLIT_WORDS[word] for word in words)
+    # No word is unknown here.
+    given = tuple(split for word in words or () if (split := splits[word]) is not None)
+    return None if words is None else given
 
 
 def _slice(path: Path, arrays: dict[str, Array], name: str, count: int) -> tuple[str, ...]:

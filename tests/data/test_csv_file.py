@@ -66,7 +66,7 @@ def test_splits_quotes_and_slices(photos: Path) -> None:
         (GOOD + "\n\none/002.png,\n", "line 6"),
         ('path,label\none/000.png,"cat\n', "line 2"),
         ("path,label,split\none/000.png,cat,train\none/001.png,dog,\n", "line 3: got the split ''"),
-        ("path,label,split\none/000.png,cat,Training\n", "line 2: got the split 'Training'"),
+        ("path,label,split\none/000.png,cat,Holdout\n", "line 2: got the split 'Holdout'"),
     ],
 )
 def test_a_wrong_line_is_named(photos: Path, text: str, said: str) -> None:

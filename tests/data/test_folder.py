@@ -52,15 +52,66 @@ def test_split_folders(tmp_path: Path, word: str) -> None:
     assert dataset.classes == ("a", "b")
 
 
-def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    make_folder(tmp_path, {"train": 1, "bus": 1})
+@pytest.mark.parametrize(
+    ("word", "split"),
+    [
+        ("Train", "train"),
+        ("training", "train"),
+        ("VAL", "val"),
+        ("dev", "val"),
+        ("Calibration", "calib"),
+        ("Testing", "test"),
+    ],
+)
+def test_split_folders_in_any_case_and_by_other_words(
+    tmp_path: Path, word: str, split: str
+) -> None:
+    other = "Test" if split != "test" else "TRAIN"
+    make_folder(
+        tmp_path, {f"{word}/cat": 1, f"{word}/dog": 1, f"{other}/cat": 1, f"{other}/dog": 1}
+    )
+    dataset = open_dataset(f"folder:{tmp_path}")
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.given_split is not None
+    assert set(dataset.given_split) == {split, other.lower()}
+
+
+def test_a_class_called_train_lies_in_a_split_folder(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"train/train": 1, "train/bus": 1})
     assert open_dataset(f"folder:{tmp_path}").classes == ("bus", "train")
 
 
-def test_split_folders_beside_others_are_not_guessed_about(tmp_path: Path) -> None:
-    make_folder(tmp_path, {"train/a": 1, "train/b": 1, "test/a": 1, "extra/a": 1})
-    with pytest.raises(DataError, match="test, train beside extra"):
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [
+        (("train/a", "train/b", "test/a", "extra/a"), "test, train beside extra"),
+        (("Train/a", "Train/b", "holdout/a", "holdout/b"), "Train beside holdout"),
+        (("test", "cat", "dog"), "test beside cat, dog"),
+    ],
+)
+def test_split_folders_beside_others_are_not_guessed_about(
+    tmp_path: Path, folders: tuple[str, ...], said: str
+) -> None:
+    make_folder(tmp_path, dict.fromkeys(folders, 1))
+    with pytest.raises(DataError, match=said):
         open_dataset(f"folder:{tmp_path}")
+
+
+def test_a_level_above_the_classes_is_said_with_the_names_that_are_known(tmp_path: Path) -> None:
+    make_folder(
+        tmp_path, {f"{top}/{name}": 1 for top in ("fit", "hold") for name in ("cat", "dog")}
+    )
+    with pytest.raises(DataError, match="hold no pictures but both cat, dog") as said:
+        open_dataset(f"folder:{tmp_path}")
+    assert "train, training, val, valid, validation, dev, calib" in said.value.expected
+
+
+def test_classes_may_share_folders_below_them(tmp_path: Path) -> None:
+    days = {f"{top}/{name}": 1 for top in ("cat", "dog") for name in ("monday", "tuesday")}
+    make_folder(tmp_path, {**days, "cat": 1})
+    assert open_dataset(f"folder:{tmp_path}").classes == ("cat", "dog")
+    make_folder(tmp_path / "one", {"cat/monday": 1, "dog/monday": 1})
+    assert open_dataset(f"folder:{tmp_path / 'one'}").classes == ("cat", "dog")
 
 
 def test_hidden_files_and_papers_are_skipped_and_said(tmp_path: Path) -> None:

@@ -166,8 +166,8 @@ def test_a_linked_or_damaged_data_file(saved: Path) -> None:
 def test_folders_that_are_no_such_dataset(tmp_path: Path, saved: Path) -> None:
     refused(tmp_path / "absent", "no such folder")
     refused(tmp_path, "no dataset_info.json")
-    (saved / "dataset_dict.json").write_text('{"splits": ["train", "dev"]}')
-    refused(saved, "the part 'dev'")
+    (saved / "dataset_dict.json").write_text('{"splits": ["train", "holdout"]}')
+    refused(saved, "the part 'holdout'")
     (saved / "dataset_dict.json").write_text("[")
     refused(saved, "dataset_dict.json")
 

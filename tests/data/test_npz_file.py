@@ -75,7 +75,7 @@ def test_everything_that_may_be_said(tmp_path: Path) -> None:
         ({"x": TENSORS, "classes": np.arange(3)}, "classes: int64"),
         ({"x": TENSORS, "classes": np.array([b"\xff", b"a", b"b"])}, "classes: "),
         ({"x": TENSORS, "split": np.array(["train"] * 5)}, "5 values of split"),
-        ({"x": TENSORS, "split": np.array(["train", "dev"] * 3)}, "'dev'"),
+        ({"x": TENSORS, "split": np.array(["train", "holdout"] * 3)}, "'holdout'"),
         ({"x": TENSORS, "slice_a": TENSORS}, "slice_a"),
         ({"x": TENSORS, "not-a-name": TENSORS}, "'not-a-name'"),
     ],
