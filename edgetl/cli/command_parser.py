@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from edgetl.errors import UsageError
@@ -16,13 +16,27 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
 
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse's, but a command refuses what it does not know with its own usage."""
+        known, rest = super().parse_known_args(args, namespace)
+        if rest:
+            raise self._usage_error(f"unrecognized arguments: {' '.join(rest)}", rest[0])
+        return known, rest
+
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing argparse's own message."""
-        raise UsageError(
+        raise self._usage_error(message)
+
+    def _usage_error(self, message: str, option: str = "") -> UsageError:
+        options = [one for one in self._option_string_actions if one.startswith("--")]
+        near = difflib.get_close_matches(option.split("=")[0], options, n=1)
+        return UsageError(
             "command line",
             got=message,
             expected="its usage: " + " ".join(self.format_usage().split()[1:]),
-            fix=f"{self.prog} --help",
+            fix=f"did you mean '{near[0]}'?" if near else f"{self.prog} --help",
         )
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
