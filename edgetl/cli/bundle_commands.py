@@ -160,7 +160,9 @@ def inspect_command(options: argparse.Namespace) -> int:
 
 
 def _shortened(facts: dict[str, Any]) -> dict[str, Any]:
-    """For a person: layers counted by type and precision; ``--json`` has every one of them."""
+    """For a person: layers counted by type and precision, files and golden inputs counted;
+    ``--json`` has every one of them, with its hash."""
+    files, golden = facts["files"], facts["golden"]
     variants = [dict(variant) for variant in facts["variants"]]
     for variant in variants:
         layers = variant["execution"].get("layers", ())
@@ -168,22 +170,39 @@ def _shortened(facts: dict[str, Any]) -> dict[str, Any]:
         variant["execution"] = variant["execution"] | {
             "layers": [f"{count} × {kind}" for kind, count in sorted(counts.items())]
         }
-    return facts | {"variants": variants}
+        variant["files"] = [f"{name} ({files[name]['size']:,} bytes)" for name in variant["files"]]
+    return facts | {
+        "variants": variants,
+        "golden": golden | {"inputs": _counted(len(golden["inputs"]))},
+        "files": f"{_counted(len(files))}; --json - has their names and hashes",
+        "size_bytes": f"{facts['size_bytes']:,}",
+    }
+
+
+def _counted(files: int) -> str:
+    return f"{files} file" if files == 1 else f"{files} files"
 
 
 def _print_facts(facts: dict[str, Any], indent: str) -> None:
     for key, value in facts.items():
+        # Nothing, or a table or list of nothing; 0 and False do say something.
+        if value is None or value in ({}, [], ""):
+            continue
         if isinstance(value, dict):
             print(f"{indent}{key}")
             _print_facts(value, indent + "  ")
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
+        elif isinstance(value, list) and isinstance(value[0], dict):
             print(f"{indent}{key}")
             for item in value:
                 _print_facts(item, indent + "  ")
                 print()
         else:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            shown = ", ".join(map(_text, value)) if isinstance(value, list) else _text(value)
             print(f"{indent}{key:<14} {shown}")
+
+
+def _text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _prints_results(options: argparse.Namespace) -> bool:

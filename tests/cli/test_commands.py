@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree
@@ -88,7 +89,13 @@ def test_inspect_counts_layers_for_people_and_lists_them_for_machines(
 ) -> None:
     bundle = str(tiny_release.result.bundle)
     assert main(["inspect", bundle]) == 0
-    assert " × " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert " × " in shown
+    assert "sha256" not in shown and "None" not in shown and " files; --json" in shown
+    assert all(line.split()[1:] for line in shown.splitlines() if "p50_ms" in line)
+    figures = re.findall(r"\b(?:p50_ms|temperature|nll) +(\S+)", shown)
+    assert figures and all(f"{float(one):.4g}" == one for one in figures)
+    assert "settings\n  verdict" not in shown
     assert main(["inspect", bundle, "--json", "-"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["variants"][0]["execution"]["layers"][0]["precision"]
