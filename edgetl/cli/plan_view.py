@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console as Screen
@@ -13,7 +14,9 @@ from edgetl.cli.arguments import write_result
 from edgetl.cli.console import results_screen
 from edgetl.pipeline.plan import Plan, StagePlan
 from edgetl.pipeline.release import plan_release
+from edgetl.pipeline.toml_text import plain
 
+_CHECK = "# CHECK "
 _WORDS = {
     "done": "done before",
     "new": "will run",
@@ -32,10 +35,19 @@ def dry_run(options: argparse.Namespace, stage: str) -> int:
     plan = plan_release(options.config, out=options.out, until=stage)
     write_result(options, plan.to_json())
     if not options.quiet and str(options.json) != "-":
-        show_plan(plan, results_screen())
+        screen = results_screen()
+        show_plan(plan, screen)
+        for doubt in _doubts(options.config):
+            screen.print(Text(f"check    {doubt}"), soft_wrap=True)
     if plan.problem is not None:
         raise plan.problem
     return 0
+
+
+def _doubts(config: Path) -> list[str]:
+    """What `edgetl init` left for a person to look at, while its comments stand in the config."""
+    lines = config.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [plain(line.removeprefix(_CHECK)) for line in lines if line.startswith(_CHECK)]
 
 
 def show_plan(plan: Plan, screen: Screen) -> None:

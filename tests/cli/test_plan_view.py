@@ -23,6 +23,19 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_init_left_to_check_is_said_again(
+    tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "a.toml"
+    config.write_text("# CHECK the mean \u202e!\n" + tiny_config.read_text())
+    arguments = ["release", str(config), "--out", str(tmp_path / "run"), "--dry-run"]
+    main(arguments)
+    assert "\ncheck    the mean  !\n" in capsys.readouterr().out
+    config.write_text(tiny_config.read_text())
+    main(arguments)
+    assert "check    " not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["finetune", "export", "bench", "gate", "bundle"])
 def test_every_stages_command_plans_up_to_it(
     tiny_config: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
