@@ -63,6 +63,10 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument(
         "--top-k", type=positive_int, default=5, metavar="K", help="classes to print (5)"
     )
+    parser.epilog = (
+        f"{parser.epilog}\n\n--quiet prints nothing but errors, no label either; for a program "
+        "to read, --json -"
+    )
     add_common(parser)
 
 

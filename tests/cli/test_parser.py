@@ -116,3 +116,8 @@ def test_a_broken_config_is_one_message(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["release", str(config), "--out", str(tmp_path / "run")]) == 2
     assert "line 1" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_predicts_help_says_what_quiet_takes_away() -> None:
+    said = " ".join(command_parsers(make_parser())["predict"].format_help().split())
+    assert "--quiet prints nothing but errors" in said and "--json -" in said
