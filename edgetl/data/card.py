@@ -16,7 +16,13 @@ from edgetl.data.card_text import card_lines
 from edgetl.data.content import content_id, joined_id
 from edgetl.data.dataset import Dataset, check_classes
 from edgetl.data.listing import Listing, Problem, Progress, look_at, shown
-from edgetl.data.near_duplicates import MAX_PAIRS, Fingerprint, fingerprint, near_pairs
+from edgetl.data.near_duplicates import (
+    MAX_PAIRS,
+    Fingerprint,
+    NearPairs,
+    fingerprint,
+    near_pairs,
+)
 from edgetl.data.samples import SeveralSamples
 from edgetl.data.sources import read_source
 from edgetl.errors import DataError
@@ -250,8 +256,8 @@ def _card(source: str, classes: tuple[str, ...], table: _Table) -> DatasetCard:
             for ats in several
             if len({table.labels[at] for at in ats}) > 1
         ),
-        near=tuple((table.places[a], table.places[b]) for a, b in (near or [])[:_MOST_PAIRS]),
-        near_count=None if near is None else len(near),
+        near=tuple((table.places[a], table.places[b]) for a, b in (near.first if near else ())),
+        near_count=None if near is None else near.count,
         not_judged=not_judged,
         unusable=table.unusable,
         skipped=table.skipped,
@@ -259,17 +265,19 @@ def _card(source: str, classes: tuple[str, ...], table: _Table) -> DatasetCard:
     )
 
 
-def _near(table: _Table) -> tuple[list[tuple[int, int]] | None, int]:
+def _near(table: _Table) -> tuple[NearPairs | None, int]:
     judged = [at for at, one in enumerate(table.seen) if one.print is not None]
     if not judged or len(judged) ** 2 > MAX_PAIRS:
         return None, len(table.seen)
     prints = [one.print for one in table.seen if one.print is not None]
     names = sorted(set(table.splits))
     groups = [names.index(table.splits[at]) for at in judged] if names else None
-    pairs = [(judged[a], judged[b]) for a, b in near_pairs(prints, groups)]
+    number: dict[str, int] = {}
     # Exact copies are counted by themselves.
-    apart = [(a, b) for a, b in pairs if table.seen[a].id != table.seen[b].id]
-    return apart, len(table.seen) - len(judged)
+    contents = [number.setdefault(table.seen[at].id, at) for at in judged]
+    found = near_pairs(prints, groups, contents=contents, most=_MOST_PAIRS)
+    first = [(judged[a], judged[b]) for a, b in found.first]
+    return NearPairs(found.count, first), len(table.seen) - len(judged)
 
 
 def _sizes(shapes: list[tuple[int, ...]]) -> dict[str, list[int]]:

@@ -69,36 +69,63 @@ def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprint | None:
     return Fingerprint(bits, np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)))
 
 
+@dataclass(frozen=True)
+class NearPairs:
+    """How many pairs of pictures are nearly the same, and the first of them.
+
+    Attributes:
+        count: All of them.
+        first: Pairs of positions, the smaller one first, in ascending order.
+    """
+
+    count: int
+    first: list[tuple[int, int]]
+
+
 def near_pairs(
-    prints: Sequence[Fingerprint], groups: Sequence[int] | None = None
-) -> list[tuple[int, int]]:
-    """The pairs of positions whose pictures are nearly the same, the smaller position first.
+    prints: Sequence[Fingerprint],
+    groups: Sequence[int] | None = None,
+    *,
+    contents: Sequence[int] | None = None,
+    most: int = 1000,
+) -> NearPairs:
+    """The pairs of positions whose pictures are nearly the same.
 
     Args:
         prints: One a picture.
         groups: When given, only pairs of different groups.
+        contents: When given, only pairs of different contents.
+        most: As many are listed, however many there are: of n pictures that are all alike there
+            are n (n - 1) / 2 pairs.
 
     Example:
         >>> ramp = np.tile(np.arange(0, 250, 5, dtype=np.uint8), (50, 1))
         >>> one, two = fingerprint(ramp), fingerprint(ramp[::-1] + 5)
         >>> near_pairs([one, two])
-        [(0, 1)]
+        NearPairs(count=1, first=[(0, 1)])
     """
     if not prints:
-        return []
+        return NearPairs(0, [])
     # Sorted by group, what a row is compared with begins where its group ends.
     kinds = np.arange(len(prints)) if groups is None else np.asarray(groups)
     order = np.argsort(kinds, kind="stable")
     bits = np.array([prints[at].bits for at in order], np.uint64)
     thumbnails = _normalised(np.stack([prints[at].thumbnail for at in order]))
-    pairs: list[tuple[int, int]] = []
+    held = np.arange(len(prints)) if contents is None else np.asarray(contents)
+    count, first_ones = 0, np.empty(0, np.int64)
     for first, second in _within(bits, kinds[order]):
         for start in range(0, len(first), _CHUNK):
             a, b = first[start : start + _CHUNK], second[start : start + _CHUNK]
             near = np.einsum("ij,ij->i", thumbnails[a], thumbnails[b]) >= MIN_CORRELATION
-            found = np.sort(np.stack([order[a[near]], order[b[near]]], axis=1), axis=1)
-            pairs += [(int(one), int(other)) for one, other in found]
-    return sorted(pairs)
+            one, other = order[a[near]], order[b[near]]
+            apart = held[one] != held[other]
+            one, other = one[apart], other[apart]
+            count += len(one)
+            # One number a pair, in the order of the pairs.
+            found = np.minimum(one, other) * len(prints) + np.maximum(one, other)
+            first_ones = np.sort(np.concatenate([first_ones, found]))[:most]
+    pairs = zip(*(part.tolist() for part in np.divmod(first_ones, len(prints))), strict=True)
+    return NearPairs(count, list(pairs))
 
 
 def _normalised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:

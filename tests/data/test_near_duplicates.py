@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from edgetl.data import near_duplicates
 from edgetl.data.letters import render_letters
-from edgetl.data.near_duplicates import Fingerprint, fingerprint, near_pairs
+from edgetl.data.near_duplicates import Fingerprint, NearPairs, fingerprint, near_pairs
 from tests.data.helpers.pictures import encoded
 
 
@@ -41,11 +42,11 @@ def test_copies_are_found_and_different_pictures_are_not(pieces, quality, share)
         prints = [one for _, one in pairs]
         assert len(prints) > 100
         # No two of the originals are the same.
-        assert near_pairs(prints) == []
+        assert near_pairs(prints).first == []
         copies = [fingerprint(again(image, quality)) for image, _ in pairs]
         count = len(prints)
         both = [*prints, *(one or Fingerprint(0, np.zeros((16, 16), np.uint8)) for one in copies)]
-        found = near_pairs(both, [0] * count + [1] * count)
+        found = near_pairs(both, [0] * count + [1] * count).first
         assert share <= len(found) / count <= most
         assert all(second == first + count for first, second in found)
 
@@ -57,7 +58,7 @@ def test_darker_and_smaller_copies_of_a_photograph(pieces) -> None:
         darker = (photo * 0.9).astype(np.uint8)
         smaller = np.asarray(Image.fromarray(photo).resize((213, 142)))
         prints = [fingerprint(one) for one in (photo, darker, smaller)]
-        assert near_pairs(prints) == [(0, 1), (0, 2), (1, 2)]
+        assert near_pairs(prints).first == [(0, 1), (0, 2), (1, 2)]
 
 
 def test_small_and_flat_pictures_have_no_fingerprint() -> None:
@@ -97,9 +98,26 @@ def test_blocks_find_what_comparing_each_pair_finds(
         if (prints[a].bits ^ prints[b].bits).bit_count() <= 6
         and (groups is None or groups[a] != groups[b])
     ]
-    assert near_pairs(prints, groups) == expected
+    assert near_pairs(prints, groups) == NearPairs(len(expected), expected)
     assert len(expected) > 5
 
 
 def test_none_at_all() -> None:
-    assert near_pairs([]) == []
+    assert near_pairs([]) == NearPairs(0, [])
+
+
+def test_many_alike_are_counted_and_the_first_listed() -> None:
+    (alike,) = random_prints(1)
+    groups = [0] * 1000 + [1] * 1000
+    tracemalloc.start()
+    found = near_pairs([alike] * 2000, groups, most=5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == NearPairs(1_000_000, [(0, at) for at in range(1000, 1005)])
+    # A list of a million tuples takes more.
+    assert peak < 80e6
+
+
+def test_pairs_of_one_content_are_left_out() -> None:
+    alike = random_prints(1) * 3
+    assert near_pairs(alike, contents=[7, 7, 8]) == NearPairs(2, [(0, 2), (1, 2)])
