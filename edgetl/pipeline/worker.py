@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -41,8 +42,10 @@ def main() -> int:
     def hear(event: Event) -> None:
         send({"event": event.to_json()})
 
+    reporter = Reporter(job["stage"], hear)
+    logging.getLogger("edgetl").addHandler(_Notes(reporter))
     try:
-        run_job(job, Reporter(job["stage"], hear))
+        run_job(job, reporter)
     except EdgetlError as error:
         send({"error": error_to_json(error)})
         return error.exit_code
@@ -52,6 +55,17 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+class _Notes(logging.Handler):
+    """What a room warns of is said with the stage, and not only written to its log."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.WARNING)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._reporter.note(f"warning: {record.getMessage()}")
 
 
 def run_job(job: dict[str, Any], reporter: Reporter) -> None:

@@ -52,12 +52,13 @@ def _image_checkpoint(folder: Path) -> Path:
 
 
 def _huge_checkpoint(folder: Path) -> Path:
-    """Weights that overflow for inputs of 4, and do not for inputs of -4."""
+    """Weights that overflow for inputs of 4, and do not for those of the probe, 0 to 1, or -4."""
     network = Mlp(features=3, classes=3)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
         network.body[1].weight += 1e30
+        network.body[1].bias -= 4e30
         network.body[3].weight += 1e30
         network.head.weight += 1e30
     description = ClassifierDescription(
