@@ -70,7 +70,8 @@ def make_splits(
         train: Images in the train split; None takes all that remain.
         seed: The same seed and dataset give the same splits.
         trained_elsewhere: Whether the network came trained, on what was given as train: then no
-            other split of a source that gives parts is drawn from there.
+            other split of a source that gives parts is drawn from there. Without a given val
+            part, val and calib are taken out of the given test part first.
 
     Raises:
         DataError: When there are too few images, a class would be missing from a split, the
@@ -94,6 +95,7 @@ def make_splits(
     copies = _copies(dataset)
     pools = {name: part[~copies[part]] for name, part in parts.items()}
     if trained_elsewhere and dataset.given_split is not None:
+        _lend_from_test(dataset, parts, pools, val=val, calib=calib, rng=rng)
         _check_unseen(dataset, pools, {"val": val, "calib": calib, "test": test})
     if "test" in parts:
         given = parts["test"]
@@ -122,6 +124,23 @@ def _pool_of_calib(pools: dict[str, Indices], *, val: int, calib: int) -> str:
     if "calib" in pools:
         return "calib"
     return "val" if "val" in pools and len(pools["val"]) >= val + calib else "train"
+
+
+def _lend_from_test(
+    dataset: Dataset,
+    parts: dict[str, Indices],
+    pools: dict[str, Indices],
+    *,
+    val: int,
+    calib: int,
+    rng: np.random.Generator,
+) -> None:
+    """Where no val part is given, the test part is all that a trained network has not seen."""
+    size = val + (0 if "calib" in pools else calib)
+    if "val" in pools or "test" not in pools or size == 0:
+        return
+    pools["val"] = np.sort(_draw(dataset, pools["test"], size, "val and calib", rng))
+    parts["test"] = np.setdiff1d(parts["test"], pools["val"])
 
 
 def _check_unseen(

@@ -131,6 +131,8 @@ def key_inputs(stage: Stage, config: ReleaseConfig, folder: RunFolder) -> dict[s
         "outside": _outside(stage, config),
         # Another number of threads rounds otherwise.
         "threads": config.used_threads if stage.name != "data" else None,
+        # A trained network's val and calib do not come from the source's train part.
+        "trained": config.model is not None if stage.name == "data" else None,
     }
     if stage.on_this_machine:
         inputs["machine"] = [platform.node(), platform.machine(), len(os.sched_getaffinity(0))]

@@ -70,8 +70,8 @@ def make_config(
         EdgetlError: When the model cannot be described, or is not for this data.
     """
     survey = survey_source(source)
-    splits = choose_splits(survey.drawn)
     plan = choose_model(survey, model=model, weights=weights, base=base)
+    splits = choose_splits(survey.drawn, trained_elsewhere="[model]" in plan.model)
     check = (*plan.check, *_doubts(survey))
     text = "\n".join(_lines(survey, splits, plan, base=base, name=name, schema=schema_file))
     _prove(text + "\n", base)

@@ -54,11 +54,12 @@ class SplitPlan:
     short: bool
 
 
-def choose_splits(dataset: Dataset) -> SplitPlan:
+def choose_splits(dataset: Dataset, *, trained_elsewhere: bool = False) -> SplitPlan:
     """Choose the splits of a dataset, and draw them once to be sure that they can be drawn.
 
     Args:
         dataset: Its labels, ids and given parts are read.
+        trained_elsewhere: As for `make_splits`.
 
     Raises:
         DataError: When there are too few samples for four splits with every class in each.
@@ -76,7 +77,13 @@ def choose_splits(dataset: Dataset) -> SplitPlan:
         sizes = _Sizes.of(dataset, wanted, of_rarest)
         try:
             drawn = make_splits(
-                dataset, val=sizes.val, calib=sizes.calib, test=sizes.test, train=None, seed=0
+                dataset,
+                val=sizes.val,
+                calib=sizes.calib,
+                test=sizes.test,
+                train=None,
+                seed=0,
+                trained_elsewhere=trained_elsewhere,
             )
         except DataError as error:
             refusal = error

@@ -200,7 +200,7 @@ def test_an_image_in_any_two_given_parts_is_refused(make_dataset, parts: tuple[s
     ("parts", "said"),
     [
         ({"train": 20, "val": 10, "test": 5}, "val/ has 30 images; val + calib need 33"),
-        ({"train": 20, "test": 5}, "val/ has 0 images; val + calib need 33"),
+        ({"train": 20, "test": 5}, "15 distinct images left"),
         ({"train": 20, "val": 3, "calib": 9, "test": 5}, "val/ has 9 images; val needs 15"),
         ({"train": 20, "val": 11}, "gives no test part; test needs 9 images"),
         ({"train": 40}, "val/ has 0 images"),
@@ -214,6 +214,23 @@ def test_a_trained_network_is_not_asked_about_what_it_was_trained_on(
     with pytest.raises(DataError) as caught:
         make_splits(dataset, **sizes, trained_elsewhere=True)
     assert said in caught.value.got
+
+
+def test_without_a_val_part_a_trained_network_takes_val_and_calib_out_of_test(
+    make_dataset,
+) -> None:
+    dataset = given(make_dataset, train=20, test=20)
+    sizes = {"val": 15, "calib": 18, "train": None, "seed": 0}
+    splits = make_splits(dataset, test=None, **sizes, trained_elsewhere=True)
+    parts = {name: {dataset.given_split[i] for i in indices} for name, indices in splits.items()}
+    assert parts == {"train": {"train"}, "val": {"test"}, "calib": {"test"}, "test": {"test"}}
+    assert [len(splits.val), len(splits.calib), len(splits.test)] == [15, 18, 60 - 33]
+    some = make_splits(dataset, test=9, **sizes, trained_elsewhere=True)
+    assert len(some.test) == 9
+    lent = [{*one.val.tolist(), *one.calib.tolist()} for one in (some, splits)]
+    assert lent[0] == lent[1]
+    with pytest.raises(DataError, match="left for it"):
+        make_splits(dataset, test=28, **sizes, trained_elsewhere=True)
 
 
 def test_a_trained_network_changes_no_split_that_it_may_have(make_dataset) -> None:
