@@ -3,9 +3,9 @@
 The networks are those of `evidence_network.py`. One that answers every image alike, or hardly
 better than chance, is listed as no evidence, whatever its candidates say. Latency is not judged.
 
-    python export/support_matrix.py --out docs/support-matrix.md --json /tmp/matrix.json
-    python export/support_matrix.py --out /tmp/matrix.md --quick
-    python export/support_matrix.py --out /tmp/matrix.md --architectures vgg16,timm:convnext_atto
+    python export/support_matrix.py --out docs/support-matrix.md --json matrix.json
+    python export/support_matrix.py --out matrix.md --quick
+    python export/support_matrix.py --out matrix.md --architectures vgg16,timm:convnext_atto
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ EVERY = (*ARCHITECTURES, *TIMM)
 JUDGED = ("ort-fp32", "ort-int8", "ov-fp32", "ov-bf16", "ov-int8")
 QUICK = ("mlp", "shufflenet_v2_x1_0", "squeezenet1_1")
 FULL = Sizes(train=700, calib=200, test=897, ptq=100)
-LITTLE = Sizes(train=200, calib=60, test=120, ptq=16)
+LITTLE = Sizes(train=400, calib=60, test=120, ptq=16)
 LEAST_SPREAD = 0.1
 LEAST_TOP1 = 0.5
 _BATCH = 64

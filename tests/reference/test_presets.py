@@ -167,7 +167,7 @@ def timm_data() -> dict[str, object]:
             "ResNet18_Weights.IMAGENET1K_V9",
             "ResNet18_Weights.IMAGENET1K_V1",
         ),
-        (input_from_torchvision, "resnet18", "ResNet18_Weights.IMAGENET1K_V1"),
+        (input_from_torchvision, "resnet19", "ResNet34_Weights.IMAGENET1K_V1"),
         (input_from_torchvision, "Resnet18_Weights.IMAGENET1K_V1", "ResNet18_Weights."),
         (input_from_torchvision, "", "such as"),
         (input_from_torchvision, "a.b.c", "such as"),
