@@ -47,9 +47,9 @@ TIMM = ("timm:convnext_atto", "timm:mobilenetv3_small_050", "timm:vit_tiny_patch
 EVERY = (*ARCHITECTURES, *TIMM)
 # What runs on every CPU that edgetl supports.
 JUDGED = ("ort-fp32", "ort-int8", "ov-fp32", "ov-bf16", "ov-int8")
-QUICK = ("mlp", "shufflenet_v2_x1_0", "squeezenet1_1")
+QUICK = ("mlp", "shufflenet_v2_x1_0", "resnet18")
 FULL = Sizes(train=700, calib=200, test=897, ptq=100)
-LITTLE = Sizes(train=400, calib=60, test=120, ptq=16)
+LITTLE = Sizes(train=300, calib=60, test=120, ptq=16)
 LEAST_SPREAD = 0.1
 LEAST_TOP1 = 0.5
 _BATCH = 64
