@@ -78,7 +78,7 @@ def make_network(
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     classes = digits.data.classes
-    network = build_network(architecture, len(classes), input)
+    network = build_network(architecture, len(classes), input).eval()
     layer = find_head_layer(network, input, classes)
     if norms_of(network):
         train(network, input, digits)
