@@ -25,6 +25,9 @@ def extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "edgetl":
+            # No extra brings a module of our own: that is a defect, and reads as one.
+            raise
         raise MissingExtraError(
             f"module {error.name}",
             got="not installed",

@@ -192,6 +192,25 @@ def _within(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
+def check_one_source(options: argparse.Namespace, command: str, *, extra: str = "") -> None:
+    """Refuse a command that names neither or both of a release's CONFIG and --predictions."""
+    if (options.config is None) == (options.predictions is None):
+        raise UsageError(
+            "command line",
+            got="neither or both of CONFIG and --predictions",
+            expected="one of the two",
+            fix=f"edgetl {command} CONFIG, or "
+            f"edgetl {command} --predictions REF.npz CAND.npz{extra}",
+        )
+    if options.dry_run and options.config is None:
+        raise UsageError(
+            f"edgetl {command} --dry-run",
+            got="given beside --predictions",
+            expected="a release's CONFIG: stored predictions have no stages to plan",
+            fix="leave --dry-run out",
+        )
+
+
 def write_result(options: argparse.Namespace, value: object) -> None:
     """Write the machine-readable result to where ``--json`` says, if it does."""
     if options.json is None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgetl.cli.arguments import check_file, check_outputs, write_result
+from edgetl.cli.arguments import check_file, check_one_source, check_outputs, write_result
 from edgetl.cli.release_commands import plan_command, run_until
 from edgetl.errors import UsageError
 from edgetl.extras import extra
@@ -19,32 +19,15 @@ if TYPE_CHECKING:
 
 def gate_command(options: argparse.Namespace) -> int:
     """Judge; 0 PASS, 1 FAIL, 4 INCONCLUSIVE."""
-    if (options.config is None) == (options.predictions is None):
-        raise UsageError(
-            "command line",
-            got="neither or both of CONFIG and --predictions",
-            expected="one of the two",
-            fix="edgetl gate CONFIG, or edgetl gate --predictions REF.npz CAND.npz",
-        )
+    check_one_source(options, "gate")
     if options.dry_run:
-        return _plan(options)
+        check_outputs(options, "json", inputs=[options.config])
+        return plan_command(options, "gate")
     inputs = [options.config, *(options.predictions or ()), options.policy, options.bench]
     check_outputs(options, "json", "junit", "markdown", inputs=inputs)
     if options.config is not None:
         return _gate_release(options)
     return _gate_predictions(options)
-
-
-def _plan(options: argparse.Namespace) -> int:
-    if options.config is None:
-        raise UsageError(
-            "edgetl gate --dry-run",
-            got="given beside --predictions",
-            expected="a release's CONFIG: judging stored predictions has no stages to plan",
-            fix="leave --dry-run out",
-        )
-    check_outputs(options, "json", inputs=[options.config])
-    return plan_command(options, "gate")
 
 
 def _gate_release(options: argparse.Namespace) -> int:

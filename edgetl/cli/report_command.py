@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from edgetl.cli.arguments import check_file, check_outputs, write_result
+from edgetl.cli.arguments import check_file, check_one_source, check_outputs, write_result
 from edgetl.cli.gate_command import judge_files
 from edgetl.cli.release_commands import plan_command, run_until
 from edgetl.errors import UsageError
@@ -13,13 +13,7 @@ from edgetl.extras import extra
 
 def report_command(options: argparse.Namespace) -> int:
     """Write the page; 0 when it is there, whatever the verdict on it."""
-    if (options.config is None) == (options.predictions is None):
-        raise UsageError(
-            "command line",
-            got="neither or both of CONFIG and --predictions",
-            expected="one of the two",
-            fix="edgetl report CONFIG, or edgetl report --predictions REF.npz CAND.npz --page FILE",
-        )
+    check_one_source(options, "report", extra=" --page FILE")
     if options.predictions is not None:
         return _report_predictions(options)
     for name in ("page", "policy", "bench", "variant"):
@@ -39,13 +33,6 @@ def report_command(options: argparse.Namespace) -> int:
 
 
 def _report_predictions(options: argparse.Namespace) -> int:
-    if options.dry_run:
-        raise UsageError(
-            "edgetl report --dry-run",
-            got="given beside --predictions",
-            expected="a release's CONFIG: stored predictions have no stages to plan",
-            fix="leave --dry-run out",
-        )
     if options.page is None:
         raise UsageError(
             "edgetl report --predictions",

@@ -7,6 +7,7 @@ refuses with the pictures that cannot be used. The dataset card reads the same l
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -228,11 +229,12 @@ def _unusable(listing: Listing, problems: list[Problem]) -> DataError:
     first = "; ".join(f"{one.place}: {one.why}" for one in problems[:_SHOWN])
     more = len(problems) - _SHOWN
     files = "1 file" if len(problems) == 1 else f"{len(problems)} files"
+    where = shlex.quote(str(listing.where))
     return DataError(
         f"dataset {listing.where}",
         got=f"{files} that cannot be used: {first}" + (f"; and {more} more" if more > 0 else ""),
         expected="pictures that can all be read (JPEG, PNG, WEBP, BMP)",
-        fix=f"mend these files or take them out; `edgetl inspect {listing.where}` lists all",
+        fix=f"mend these files or take them out; `edgetl inspect {where}` lists all",
     )
 
 

@@ -19,7 +19,7 @@ from edgetl.data.sources import source_files
 from edgetl.files import sha256_file
 from edgetl.pipeline.config import WEIGHTS_SUFFIXES, ReleaseConfig
 from edgetl.pipeline.run_folder import RunFolder, stage_key
-from edgetl.reference.user_code import USER_CODE, source_files_of
+from edgetl.reference.user_code import source_hashes
 from edgetl.version import __version__
 
 
@@ -183,14 +183,7 @@ def _model_files(config: ReleaseConfig) -> dict[str, str]:
 def _network_code(config: ReleaseConfig) -> dict[str, str]:
     section = config.finetune or config.model
     assert section is not None
-    if section.architecture is None or not section.architecture.startswith(USER_CODE):
-        return {}
-    return _code_files(section.architecture, Path(config.code))
-
-
-def _code_files(reference: str, code: Path) -> dict[str, str]:
-    files = source_files_of(reference, code)
-    return {f"code {file.relative_to(code)}": sha256_file(file) for file in files}
+    return source_hashes(section.architecture, Path(config.code))
 
 
 def _outside(stage: Stage, config: ReleaseConfig) -> Mapping[str, str]:
@@ -200,6 +193,6 @@ def _outside(stage: Stage, config: ReleaseConfig) -> Mapping[str, str]:
         files |= _model_files(config)
     if stage.runs_network:
         files |= _network_code(config)
-    if stage.name == "export" and config.model is not None and config.model.transform is not None:
-        files |= _code_files(config.model.transform, Path(config.code))
+    if stage.name == "export" and config.model is not None:
+        files |= source_hashes(config.model.transform, Path(config.code))
     return files

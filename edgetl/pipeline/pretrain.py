@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from edgetl.pipeline.events import Reporter
 from edgetl.pipeline.run_folder import stage_key
 from edgetl.pipeline.sections import FinetuneSection
 from edgetl.reference.description import WEIGHTS_FILE, read_description
+from edgetl.reference.user_code import source_hashes
 from edgetl.spec import ClassifierInput
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.loop import TrainProgress, finetune
@@ -35,7 +37,7 @@ from edgetl.version import __version__
 
 _VAL_PER_CLASS = 20
 # Another release of one of these draws, resizes or rounds differently.
-_DECIDING = ("torch", "torchvision", "pillow", "numpy")
+_DECIDING = ("torch", "torchvision", "timm", "pillow", "numpy")
 
 
 def cache_folder() -> Path:
@@ -47,7 +49,12 @@ def cache_folder() -> Path:
 
 
 def letters_weights(
-    section: FinetuneSection, input: ClassifierInput, *, threads: int | None, reporter: Reporter
+    section: FinetuneSection,
+    input: ClassifierInput,
+    *,
+    threads: int | None,
+    reporter: Reporter,
+    code: Path | None = None,
 ) -> Path:
     """The safetensors file of an architecture, pretrained on letters at an input size.
 
@@ -56,6 +63,7 @@ def letters_weights(
         input: The classifier's input.
         threads: Threads to train with; PyTorch's own number when None.
         reporter: Hears the progress.
+        code: The folder of the user's module, for an architecture ``python:…``.
 
     Raises:
         UnavailableError: When the section's device is not here.
@@ -64,6 +72,7 @@ def letters_weights(
         architecture=section.architecture,
         weights="none",
         recipe="full",
+        head=section.head,
         device=chosen_device(section.device),
         epochs=section.pretrain.epochs,
         batch_size=section.pretrain.batch_size,
@@ -78,17 +87,19 @@ def letters_weights(
             asdict(config),
             asdict(section.pretrain),
             input_to_json(input),
+            source_hashes(section.architecture, code or Path()),
             {"edgetl": __version__} | {name: _installed(name) for name in _DECIDING},
         ]
     )
-    target = cache_folder() / "letters" / f"{section.architecture}-{key[:16]}"
+    name = re.sub(r"[^\w.-]+", "-", section.architecture)
+    target = cache_folder() / "letters" / f"{name}-{key[:16]}"
     with _locked(target, reporter):
         if _is_whole(target):
             reporter.note("weights pretrained on letters: from the cache")
         else:
             if target.exists():
                 reporter.note("weights pretrained on letters: damaged in the cache, made again")
-            _pretrain(config, section.pretrain.per_class, input, target, reporter)
+            _pretrain(config, section.pretrain.per_class, input, target, reporter, code)
     return target / WEIGHTS_FILE
 
 
@@ -109,7 +120,12 @@ def _is_whole(entry: Path) -> bool:
 
 
 def _pretrain(
-    config: FinetuneConfig, per_class: int, input: ClassifierInput, target: Path, reporter: Reporter
+    config: FinetuneConfig,
+    per_class: int,
+    input: ClassifierInput,
+    target: Path,
+    reporter: Reporter,
+    code: Path | None,
 ) -> None:
     train = render_letters(per_class, seed=1)
     val = render_letters(_VAL_PER_CLASS, seed=2)
@@ -124,6 +140,7 @@ def _pretrain(
         classes=train.classes,
         out=work,
         progress=training_progress(reporter, f"{config.architecture}, letters"),
+        code=code,
     )
     with atomic_folder(target) as folder:
         for name in (WEIGHTS_FILE, "classifier.json", "history.json"):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetl.errors import ConfigError, ModelError
+from edgetl.files import sha256_file
 
 USER_CODE = "python:"
 
@@ -150,6 +151,21 @@ def source_files_of(reference: str, code: Path) -> tuple[Path, ...]:
         # A package's modules come with its parents.
         waiting += [name.rpartition(".")[0]] if "." in name else []
     return tuple(sorted(found))
+
+
+def source_hashes(reference: str | None, code: Path) -> dict[str, str]:
+    """What a reference's code is known by: the sha256 of each of `source_files_of`.
+
+    Empty for what is no ``python:MODULE:NAME``: an architecture of edgetl's own, say.
+
+    Example:
+        >>> source_hashes("resnet18", Path("."))
+        {}
+    """
+    if reference is None or not reference.startswith(USER_CODE):
+        return {}
+    files = source_files_of(reference, code)
+    return {f"code {file.relative_to(code)}": sha256_file(file) for file in files}
 
 
 def _parts(key: str, reference: str) -> tuple[str, str]:

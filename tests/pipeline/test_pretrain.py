@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import json
+import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
+from edgetl.data.letters import LETTER_CLASSES
 from edgetl.errors import UnavailableError
 from edgetl.pipeline import pretrain
 from edgetl.pipeline.events import Event, Reporter
@@ -40,10 +44,15 @@ def weights(tmp_path: Path, notes: list[str], monkeypatch: pytest.MonkeyPatch) -
         if event.kind == "note":
             notes.append(event.text)
 
-    def make(section: FinetuneSection = SECTION, threads: int | None = 1) -> Path:
-        reporter = Reporter("finetune", hear)
+    def make(
+        section: FinetuneSection = SECTION, threads: int | None = 1, code: Path | None = None
+    ) -> Path:
         return letters_weights(
-            section, TensorInput(shape=(28, 28)), threads=threads, reporter=reporter
+            section,
+            TensorInput(shape=(28, 28)),
+            threads=threads,
+            reporter=Reporter("finetune", hear),
+            code=code,
         )
 
     return make
@@ -90,12 +99,39 @@ def test_the_entry_belongs_to_the_versions_and_the_threads(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     weights(threads=None)
     assert len(made) == 2
-    for count, changed in enumerate(("torch", "torchvision", "pillow", "numpy"), start=3):
+    for count, changed in enumerate(("torch", "torchvision", "timm", "pillow", "numpy"), start=3):
         monkeypatch.setattr(
             pretrain, "version", lambda name, changed=changed: "9" if name == changed else "1"
         )
         weights()
         assert len(made) == count
+
+
+OWN = """\
+from collections import OrderedDict
+from torch import nn
+
+def make(classes):
+    body = nn.Sequential(nn.Flatten(), nn.Linear(784, {width}), nn.ReLU())
+    return nn.Sequential(OrderedDict(body=body, last=nn.Linear({width}, classes)))
+"""
+
+
+def test_a_module_of_the_user_s_own_is_pretrained_again_when_its_code_changes(
+    weights: Weights, tmp_path: Path
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    made = []
+    for width in (8, 16, 8):
+        (code / "mine.py").write_text(OWN.format(width=width))
+        section = replace(SECTION, architecture="python:mine:make", head="last")
+        made.append(weights(section, code=code))
+        sys.modules.pop("mine", None)
+    assert made[0] == made[2] != made[1]
+    assert made[0].parent.name.startswith("python-mine-make-")
+    with safe_open(made[1], framework="np") as stored:
+        assert stored.get_tensor("last.weight").shape == (len(LETTER_CLASSES), 16)
 
 
 def test_waiting_for_another_release_is_said(weights: Weights, notes: list[str]) -> None:

@@ -73,6 +73,7 @@ def _train(context: StageContext, section: FinetuneSection, out: Path) -> None:
                 context.input,
                 threads=context.threads,
                 reporter=context.reporter,
+                code=context.code,
             )
         )
 
