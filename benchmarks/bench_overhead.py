@@ -105,16 +105,16 @@ def _options() -> argparse.Namespace:
         "--parts", nargs="+", choices=("calls", "release"), default=["calls", "release"]
     )
     parser.add_argument("--architecture", default="resnet18", metavar="NAME")
-    parser.add_argument("--size", type=int, default=96, help="pixels of a side (96)")
+    parser.add_argument("--size", type=int, default=224, help="pixels of a side (224)")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of a release")
     parser.add_argument("--rounds", type=int, default=60, help="of calls")
     parser.add_argument("--pairs", type=int, default=5, help="of releases")
     parser.add_argument("--data", default=f"idx:{FASHION}", help="builtin:digits or idx:DIR")
     parser.add_argument("--weights", type=Path, help="trained weights; left out, they are trained")
     parser.add_argument("--train", type=int, default=300, help="images that set INT8 ranges (300)")
-    parser.add_argument("--val", type=int, default=1000)
-    parser.add_argument("--calib", type=int, default=1000)
-    parser.add_argument("--test", type=int, default=5000)
+    parser.add_argument("--val", type=int, default=500)
+    parser.add_argument("--calib", type=int, default=500)
+    parser.add_argument("--test", type=int, default=2000)
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.size, options.pairs = 4, 32, 2
