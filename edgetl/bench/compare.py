@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from edgetl.bench.measure import Seconds
 from edgetl.errors import GateError
 from edgetl.stats import log_ratio_interval
+
+Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,21 @@ class Ratio:
     def within(self, margin: float) -> bool:
         """Whether the whole interval lies within a factor 1 + margin of 1, either way."""
         return self.lower > 1 / (1 + margin) and self.upper < 1 + margin
+
+    def outcome(self, margin: float) -> Outcome:
+        """Whether the first side is slower by more than the margin, is not, or neither is shown.
+
+        At two-sided 90 % the two answers are one-sided tests at 5 % each, as in the gate.
+
+        Example:
+            >>> Ratio(estimate=1.0, lower=0.98, upper=1.02).outcome(0.05)
+            'PASS'
+            >>> Ratio(estimate=1.05, lower=1.03, upper=1.07).outcome(0.05)
+            'INCONCLUSIVE'
+        """
+        if self.upper < 1 + margin:
+            return "PASS"
+        return "FAIL" if self.lower > 1 + margin else "INCONCLUSIVE"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,13 +74,27 @@ class Pair:
         """The number of paired rounds."""
         return len(self.seconds)
 
-    def ratio(self, confidence: float = 0.95) -> Ratio:
-        """The ratio of medians, two-sided at `confidence`."""
-        return ratio(self.seconds, self.against_seconds, confidence)
+    def ratio(self, confidence: float = 0.95, *, quantile: float = 0.5) -> Ratio:
+        """The ratio of medians, or of another quantile, two-sided at `confidence`."""
+        return ratio(self.seconds, self.against_seconds, confidence, quantile=quantile)
 
-    def log_ratios(self) -> Seconds:
-        """The log ratio of block medians of each round, float64 [rounds]."""
-        return np.log(block_medians(self.seconds) / block_medians(self.against_seconds))
+    def log_ratios(self, *, quantile: float = 0.5) -> Seconds:
+        """The log ratio of block medians (or another quantile) of each round, float64 [rounds]."""
+        ours = block_quantiles(self.seconds, quantile)
+        return np.log(ours / block_quantiles(self.against_seconds, quantile))
+
+
+def block_quantiles(seconds: Seconds, quantile: float) -> Seconds:
+    """A quantile of each block: float64 [rounds, calls] -> [rounds].
+
+    Between two calls it is interpolated linearly (Hyndman and Fan 1996, type 7).
+
+    Example:
+        >>> block_quantiles(np.array([[1.0, 2.0, 3.0], [4.0, 4.0, 4.0]]), 0.75).tolist()
+        [2.5, 4.0]
+    """
+    found: Seconds = np.quantile(seconds, quantile, axis=1)
+    return found
 
 
 def block_medians(seconds: Seconds) -> Seconds:
@@ -72,16 +104,19 @@ def block_medians(seconds: Seconds) -> Seconds:
         >>> block_medians(np.array([[1.0, 2.0, 9.0], [3.0, 3.0, 3.0]])).tolist()
         [2.0, 3.0]
     """
-    medians: Seconds = np.median(seconds, axis=1)
-    return medians
+    return block_quantiles(seconds, 0.5)
 
 
-def ratio(seconds: Seconds, against: Seconds, confidence: float = 0.95) -> Ratio:
+def ratio(
+    seconds: Seconds, against: Seconds, confidence: float = 0.95, *, quantile: float = 0.5
+) -> Ratio:
     """The ratio of two sides' medians, by a t interval on the log ratios of paired rounds.
 
     Args:
         seconds, against: float64 [rounds, calls] of one interleaved run, at least two rounds.
         confidence: Of the two-sided interval.
+        quantile: Of each block; the median when left out. The ratio of p90 is that of the blocks'
+            p90, each side's taken from as many calls.
 
     Raises:
         GateError: When the two are not from the same rounds.
@@ -99,7 +134,9 @@ def ratio(seconds: Seconds, against: Seconds, confidence: float = 0.95) -> Ratio
             fix="compare sides of one interleaved run",
         )
     estimate, low, high = log_ratio_interval(
-        block_medians(seconds), block_medians(against), confidence=confidence
+        block_quantiles(seconds, quantile),
+        block_quantiles(against, quantile),
+        confidence=confidence,
     )
     return Ratio(estimate=estimate, lower=low, upper=high)
 
