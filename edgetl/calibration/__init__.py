@@ -9,11 +9,14 @@ from edgetl.calibration.temperature import (
     fit_temperature,
     fit_temperature_report,
 )
+from edgetl.calibration.temperature_ratio import TemperatureRatio, log_temperature_ratio
 
 __all__ = [
     "LARGEST_TEMPERATURE",
     "SMALLEST_TEMPERATURE",
     "TemperatureFit",
+    "TemperatureRatio",
     "fit_temperature",
     "fit_temperature_report",
+    "log_temperature_ratio",
 ]

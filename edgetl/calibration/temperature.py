@@ -130,10 +130,46 @@ def _scores(logits: FloatArray, classes: IntArray, beta: float) -> FloatArray:
     return result
 
 
-def _standard_error_log(logits: FloatArray, classes: IntArray, beta: float) -> float:
+def log_temperature_influence(
+    raw_logits: ArrayLike, labels: ArrayLike, temperature: float
+) -> FloatArray:
+    """How much each image moves the fitted log(T), times n: its influence function.
+
+    The score of an image over the curvature of the mean NLL, both in beta = 1/T, over beta: the
+    delta method for log T = -log beta. Its mean is 0 at the fitted temperature, and its spread over
+    sqrt(n) the standard error of log(T).
+
+    Args:
+        raw_logits: Logits before any temperature, floating point [n, K].
+        labels: Integers [n].
+        temperature: As fitted to them, not at a bound.
+
+    Returns:
+        float64 [n].
+
+    Raises:
+        DataError: When the arrays are not such, hold NaN, or do not fit together.
+
+    Example:
+        >>> logits = [[2.0, 0.0]] * 3 + [[0.0, 2.0]]
+        >>> labels = [0, 0, 1, 1]
+        >>> log_temperature_influence(logits, labels, fit_temperature(logits, labels)).round(2)
+        array([-1.21, -1.21,  3.64, -1.21])
+    """
+    logits = as_logits(raw_logits, "raw logits")
+    classes = as_labels(labels, *logits.shape)
+    logits -= logits.max(axis=1, keepdims=True)
+    return _influence(logits, classes, 1 / temperature)
+
+
+def _influence(logits: FloatArray, classes: IntArray, beta: float) -> FloatArray:
     p = _softmax(beta * logits)
     mean = (p * logits).sum(axis=1, keepdims=True)
     curvature = float((p * np.square(logits - mean)).sum(axis=1).mean())
-    spread = float(np.sqrt(np.square(_scores(logits, classes, beta)).mean() / len(classes)))
-    # The delta method: log T = -log beta, so its error is that of beta divided by beta.
-    return spread / curvature / beta
+    result: FloatArray = _scores(logits, classes, beta) / (curvature * beta)
+    return result
+
+
+def _standard_error_log(logits: FloatArray, classes: IntArray, beta: float) -> float:
+    influence = _influence(logits, classes, beta)
+    return float(np.sqrt(np.square(influence).mean() / len(classes)))

@@ -113,3 +113,18 @@ def check_finite(subject: str, value: float) -> None:
             expected="a finite number",
             fix="estimate it from predictions without NaN",
         )
+
+
+def check_positive(subject: str, value: float) -> None:
+    """Refuse a number that is not finite and above 0.
+
+    Raises:
+        DataError: For 0, a negative number, NaN and infinity.
+    """
+    if not 0.0 < value < math.inf:
+        raise DataError(
+            subject,
+            got=str(value),
+            expected="a finite number above 0",
+            fix="no finite sample shows that something is exactly nothing; allow a little",
+        )

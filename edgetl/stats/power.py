@@ -9,21 +9,16 @@ below the target again: in the cells of the planning table by at most 0.03 point
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.errors import DataError
 from edgetl.extras import extra
-from edgetl.stats.checks import check_finite, check_open_unit, check_total, normal_quantile
+from edgetl.stats.checks import check_open_unit, check_total, normal_quantile
 from edgetl.stats.paired import score_parts
+from edgetl.stats.search import LARGEST_N, crossing, out_of_reach
 
-LARGEST_N = 10_000_000
-# Where the search starts and how it grows decide which crossing of the sawtooth is found. These
-# find the ones of edgetl's published planning table.
-_FIRST_N = 100
-_GROWTH = 1.5
 # What lies outside of this in either tail cannot be seen in a power of two or three digits.
 _TAIL = 1e-12
 
@@ -181,57 +176,9 @@ def tango_sample_size(
         return tango_power(n, difference, discordance, margin, alpha) >= power
 
     variance = discordance - difference**2
-    if _out_of_reach(abs(difference + margin), variance, power, alpha):
+    if out_of_reach(abs(difference + margin), variance, power, alpha):
         return None
-    return _crossing(reached)
-
-
-def paired_t_sample_size(
-    mean: float, sd: float, margin: float, power: float = 0.8, alpha: float = 0.05
-) -> int | None:
-    """Images needed to decide a paired t gate, PASS or FAIL, at an estimated mean difference.
-
-    Below the margin the decision is PASS (the upper bound of `paired_t_bounds` below the margin),
-    above it is FAIL (the lower bound above it). Exact for normal differences, by the noncentral
-    t distribution.
-
-    Args:
-        mean: Mean of the per-image differences, candidate minus reference.
-        sd: Their standard deviation.
-        margin: The increase that is allowed, in the same unit.
-        power: The probability to decide that is wanted.
-        alpha: One-sided level.
-
-    Returns:
-        The total number of images, at least 2; None when no number up to 10,000,000 decides.
-
-    Raises:
-        DataError: For NaN, a negative standard deviation, or a power or alpha outside 0..1.
-
-    Example:
-        >>> paired_t_sample_size(0.0, 0.1, 0.02)
-        156
-    """
-    with extra("gate"):
-        from scipy.special import nctdtr, stdtrit
-
-    for subject, value in (("mean", mean), ("margin", margin), ("standard deviation", sd)):
-        check_finite(subject, value)
-    if sd < 0:
-        raise DataError("standard deviation", got=str(sd), expected="at least 0", fix="pass s")
-    check_open_unit("power", power, "pass 0.8")
-    check_open_unit("alpha", alpha, "pass 0.05")
-    distance = abs(margin - mean)
-    if distance == 0.0 or _out_of_reach(distance, sd * sd, power, alpha):
-        return None
-    if sd == 0.0:
-        return 2
-
-    def reached(n: int) -> bool:
-        shift = distance * math.sqrt(n) / sd
-        return bool(1 - nctdtr(n - 1, shift, stdtrit(n - 1, 1 - alpha)) >= power)
-
-    return _crossing(lambda n: n > 1 and reached(n))
+    return crossing(reached)
 
 
 def rate_sample_size(
@@ -258,27 +205,52 @@ def rate_sample_size(
         >>> rate_sample_size(0.0, 0.03), rate_sample_size(0.02, 0.03)
         (99, 1655)
     """
+    check_open_unit("power", power, "pass 0.8")
+    _check_rate(rate, limit, alpha)
+    if out_of_reach(abs(limit - rate), rate * (1 - rate), power, alpha):
+        return None
+    return crossing(lambda n: rate_power(n, rate, limit, alpha) >= power)
+
+
+def rate_power(n: int, rate: float, limit: float, alpha: float = 0.05) -> float:
+    """The exact probability that n images decide a gate on a rate.
+
+    Up to the limit the decision is PASS (the upper bound of `clopper_pearson` below the limit);
+    above it is FAIL (the lower bound above it).
+
+    Args:
+        n: Images.
+        rate: The true rate, 0..1.
+        limit: The rate that is allowed, between 0 and 1.
+        alpha: One-sided level.
+
+    Returns:
+        The probability, 0..1.
+
+    Raises:
+        DataError: For a number outside its range.
+
+    Example:
+        >>> print(f"{rate_power(99, 0.0, 0.03):.1f} {rate_power(1655, 0.02, 0.03):.4f}")
+        1.0 0.8294
+    """
     with extra("gate"):
         from scipy.stats import binom
 
+    _check_rate(rate, limit, alpha)
+    check_total("images", 0, n)
+    # The bound lies on the right side of the limit when the count would be rarer than alpha at
+    # the limit itself; ppf gives the first count that is not.
+    if rate <= limit:
+        return float(binom.cdf(int(binom.ppf(alpha, n, limit)) - 1, n, rate))
+    return float(binom.sf(int(binom.isf(alpha, n, limit)), n, rate))
+
+
+def _check_rate(rate: float, limit: float, alpha: float) -> None:
+    check_open_unit("limit", limit, "pass 0.03 for 3 %")
+    check_open_unit("alpha", alpha, "pass 0.05")
     if not 0.0 <= rate <= 1.0:
         raise DataError("rate", got=str(rate), expected="0 to 1", fix="pass count / n")
-    check_open_unit("limit", limit, "pass 0.03 for 3 %")
-    check_open_unit("power", power, "pass 0.8")
-    check_open_unit("alpha", alpha, "pass 0.05")
-    if _out_of_reach(abs(limit - rate), rate * (1 - rate), power, alpha):
-        return None
-
-    def reached(n: int) -> bool:
-        # The bound lies on the right side of the limit when the count would be rarer than alpha
-        # at the limit itself; ppf gives the first count that is not.
-        if rate < limit:
-            first_open = int(binom.ppf(alpha, n, limit))
-            return bool(binom.cdf(first_open - 1, n, rate) >= power)
-        last_open = int(binom.isf(alpha, n, limit))
-        return bool(binom.sf(last_open, n, rate) >= power)
-
-    return _crossing(reached)
 
 
 def _check_paired(difference: float, discordance: float, margin: float, alpha: float) -> None:
@@ -291,30 +263,3 @@ def _check_paired(difference: float, discordance: float, margin: float, alpha: f
             expected="0 to 1, and no smaller than the difference",
             fix="pass (b + c) / n and (b - c) / n of the same images",
         )
-
-
-def _out_of_reach(distance: float, variance: float, power: float, alpha: float) -> bool:
-    """Whether a normal approximation already says that LARGEST_N images are far too few."""
-    reach = distance * math.sqrt(4 * LARGEST_N)
-    wanted = normal_quantile(1 - alpha) + normal_quantile(power)
-    return distance == 0.0 or (wanted > 0 and reach < wanted * math.sqrt(variance))
-
-
-def _crossing(reached: Callable[[int], bool]) -> int | None:
-    """An n that reaches the power while n - 1 does not, at most LARGEST_N.
-
-    A bracket grows by half from 100 images, and bisection closes it: about 20 looks at the power
-    instead of one for every n.
-    """
-    low, high = 1, _FIRST_N
-    while not reached(high):
-        if high == LARGEST_N:
-            return None
-        low, high = high + 1, min(LARGEST_N, math.ceil(high * _GROWTH))
-    while low < high:
-        middle = (low + high) // 2
-        if reached(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return high
