@@ -21,13 +21,13 @@ from edgetl.files import write_json
 WIDTH = 100
 
 
-def parser_of(docstring: str | None) -> argparse.ArgumentParser:
+def parser_of(docstring: str | None, *, out_required: bool = True) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has."""
     assert docstring is not None
     parser = argparse.ArgumentParser(
         description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.json")
+    parser.add_argument("--out", type=Path, required=out_required, metavar="FILE.json")
     parser.add_argument("--quick", action="store_true", help="seconds, to see that it works")
     return parser
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.bench.compare import Pair, Ratio, ratio
+from edgetl.bench.cells import SCENARIO, Cell, Control, cell_from_json, cell_of, cell_to_json
+from edgetl.bench.compare import Pair, ratio
 from edgetl.bench.footprint import Footprint
 from edgetl.bench.measure import CONTROL, Samples, Seconds
 from edgetl.bench.npz import read_npz, write_npz
@@ -18,67 +19,8 @@ from edgetl.errors import DataError, GateError
 from edgetl.files import parse_json, write_json
 
 SCHEMA = "edgetl.bench/1"
-SCENARIO = "single-stream"
-"""One caller that waits for each answer before it asks again."""
-
 CONTROL_MARGIN = 0.05
 _MAX_JSON = 16 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One side at one batch size and thread count.
-
-    Attributes:
-        variant: The variant's id, or the reference's name.
-        p50_ms, p90_ms, p99_ms: Quantiles over all kept calls, milliseconds a call.
-        throughput: Inputs per second of the closed loop: batch × calls / their total time.
-        load_ms, first_call_ms, peak_rss_mb, size_mb: The cold start; None when not measured.
-        ratio_to_reference: Of latencies, two-sided at 95 %; None for the reference.
-        rounds, calls: What was really run.
-        settled: Whether the warm-up ended in agreement.
-        samples: The npz file beside the JSON, where the array is called `variant`.
-    """
-
-    variant: str
-    batch: int
-    threads: int
-    scenario: str = SCENARIO
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    throughput: float
-    load_ms: float | None = None
-    first_call_ms: float | None = None
-    peak_rss_mb: float | None = None
-    size_mb: float | None = None
-    ratio_to_reference: Ratio | None = None
-    rounds: int
-    calls: int
-    settled: bool
-    samples: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Control:
-    """One side measured against itself, judged by equivalence.
-
-    Attributes:
-        of: The side that ran twice.
-        batch, threads: The run's.
-        estimate, lower, upper: Its ratio to itself, two-sided at 90 % (two one-sided tests at 5 %).
-        margin: The interval has to lie within a factor 1 + margin of 1.
-        equivalent: Whether it does; if not, the machine was too noisy for that margin.
-    """
-
-    of: str
-    batch: int
-    threads: int
-    estimate: float
-    lower: float
-    upper: float
-    margin: float
-    equivalent: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,15 +49,20 @@ class BenchResult:
     Attributes:
         machine: Of `edgetl.bench.machine.machine_facts`, with ``warnings`` (a list of texts).
         samples: File name -> side -> float64 [rounds, calls], seconds.
+        reference_id: What the reference computes and with which PyTorch, as a hash: two results
+            with the same one have a yardstick in common. None when it is not known.
     """
 
     machine: Mapping[str, Any]
     cells: tuple[Cell, ...]
     control: Control | None
     samples: Mapping[str, Mapping[str, Seconds]]
+    reference_id: str | None = None
 
     def cell(self, variant: str, *, batch: int, threads: int | None = None) -> Cell:
-        """The cell of a variant; `threads` may be left out when only one count was measured.
+        """The cell of a variant in the closed loop, where sides are compared.
+
+        `threads` may be left out when only one count was measured.
 
         Raises:
             GateError: When it was not measured so, or several cells fit.
@@ -123,7 +70,8 @@ class BenchResult:
         found = [
             cell
             for cell in self.cells
-            if (cell.variant, cell.batch) == (variant, batch) and threads in (None, cell.threads)
+            if (cell.variant, cell.batch, cell.scenario) == (variant, batch, SCENARIO)
+            and threads in (None, cell.threads)
         ]
         if len(found) == 1:
             return found[0]
@@ -173,9 +121,18 @@ class BenchResult:
         return {
             "schema": SCHEMA,
             "machine": dict(self.machine),
-            "cells": [asdict(cell) for cell in self.cells],
+            "cells": [cell_to_json(cell) for cell in self.cells],
             "control": None if self.control is None else asdict(self.control),
+            "reference_id": self.reference_id,
         }
+
+    def beside(self, stem: str) -> BenchResult:
+        """The same result with samples files that begin with `stem`: two may share a folder."""
+        return replace(
+            self,
+            cells=tuple(replace(cell, samples=f"{stem}.{cell.samples}") for cell in self.cells),
+            samples={f"{stem}.{name}": sides for name, sides in self.samples.items()},
+        )
 
     def save(self, path: Path) -> None:
         """Write the JSON file, and the samples files into the same folder before it."""
@@ -197,9 +154,10 @@ class BenchResult:
             document = parse_json(path.read_bytes(), str(path))
             if document["schema"] != SCHEMA:
                 raise _not_a_result(path, f"schema {document['schema']!r:.60}")
-            cells = tuple(_cell(value) for value in document["cells"])
+            cells = tuple(cell_from_json(value) for value in document["cells"])
             control = Control(**document["control"]) if document["control"] else None
             machine = dict(document["machine"])
+            reference_id = document.get("reference_id")
         except DataError as error:
             raise _not_a_result(path, error.got) from error
         except (KeyError, TypeError, ValueError) as error:
@@ -209,7 +167,13 @@ class BenchResult:
             array = samples[cell.samples].get(cell.variant)
             if array is None or array.shape != (cell.rounds, cell.calls) or not _times(array):
                 raise _not_a_result(path, f"no samples of '{cell.variant}' in {cell.samples}")
-        return cls(machine=machine, cells=cells, control=control, samples=samples)
+        return cls(
+            machine=machine,
+            cells=cells,
+            control=control,
+            samples=samples,
+            reference_id=None if reference_id is None else str(reference_id),
+        )
 
 
 def result_of(
@@ -218,6 +182,7 @@ def result_of(
     machine: Mapping[str, Any],
     footprints: Mapping[str, Footprint] | None = None,
     control_margin: float = CONTROL_MARGIN,
+    reference_id: str | None = None,
 ) -> BenchResult:
     """Turn interleaved runs into a result.
 
@@ -226,6 +191,7 @@ def result_of(
         machine: Facts and warnings.
         footprints: Of the sides whose cold start was measured, by name.
         control_margin: What the control is judged by.
+        reference_id: As `BenchResult` has it.
 
     Returns:
         The result; its control is that of the first run that has one.
@@ -245,39 +211,26 @@ def result_of(
         cells=tuple(cell for run in runs for cell in _cells(run, footprints or {})),
         control=next((_control(run, control_margin) for run in runs if run.control_of), None),
         samples={run.file: dict(run.samples.seconds) for run in runs},
+        reference_id=reference_id,
     )
 
 
 def _cells(run: Run, footprints: Mapping[str, Footprint]) -> list[Cell]:
     reference = run.samples.seconds.get(run.reference)
-    cells = []
-    for name, seconds in run.samples.seconds.items():
-        if name == CONTROL:
-            continue
-        p50, p90, p99 = (float(value) * 1e3 for value in np.percentile(seconds, [50, 90, 99]))
-        judged = reference is not None and name != run.reference and len(seconds) >= 2
-        cost = footprints.get(name)
-        cells.append(
-            Cell(
-                variant=name,
-                batch=run.batch,
-                threads=run.threads,
-                p50_ms=p50,
-                p90_ms=p90,
-                p99_ms=p99,
-                throughput=float(run.batch * seconds.size / seconds.sum()),
-                load_ms=cost.load_ms if cost else None,
-                first_call_ms=cost.first_call_ms if cost else None,
-                peak_rss_mb=cost.peak_rss_mb if cost else None,
-                size_mb=cost.size_mb if cost else None,
-                ratio_to_reference=ratio(seconds, run.samples[run.reference]) if judged else None,
-                rounds=len(seconds),
-                calls=seconds.shape[1],
-                settled=run.samples.settled[name],
-                samples=run.file,
-            )
+    return [
+        cell_of(
+            name,
+            seconds,
+            batch=run.batch,
+            threads=run.threads,
+            against=None if name == run.reference else reference,
+            footprint=footprints.get(name),
+            settled=run.samples.settled[name],
+            samples=run.file,
         )
-    return cells
+        for name, seconds in run.samples.seconds.items()
+        if name != CONTROL
+    ]
 
 
 def _control(run: Run, margin: float) -> Control:
@@ -293,14 +246,6 @@ def _control(run: Run, margin: float) -> Control:
         margin=margin,
         equivalent=found.within(margin),
     )
-
-
-def _cell(value: Mapping[str, Any]) -> Cell:
-    found = value["ratio_to_reference"]
-    cell = Cell(**{**value, "ratio_to_reference": Ratio(**found) if found else None})
-    if Path(cell.samples).name != cell.samples or cell.samples in ("", ".", ".."):
-        raise ValueError(f"the samples file {cell.samples!r}, which is not beside this one")
-    return cell
 
 
 def _times(array: NDArray[Any]) -> bool:
