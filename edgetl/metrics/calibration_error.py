@@ -3,15 +3,16 @@ the model that is calibrated best (Roelofs et al., arXiv 2012.08668)."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edgetl.errors import DataError
-from edgetl.metrics.checks import FloatArray, IntArray, as_pair, as_probabilities
+from edgetl.metrics.accuracy import top_answers
+from edgetl.metrics.bins import Scheme, bin_of, sums
+from edgetl.metrics.checks import BoolArray, FloatArray, IntArray, check_count
+from edgetl.metrics.rows import class_columns, probability_rows
 
-Scheme = Literal["width", "mass"]
+# Confidences this close are simulated together.
+_CELLS = 1024
 
 
 def ece(
@@ -41,8 +42,8 @@ def ece(
         >>> round(ece([[0.9, 0.1], [0.8, 0.2]], [0, 1], bins=10), 4)
         0.45
     """
-    confidence, right = _top(probabilities, labels)
-    return _weighted_gap(confidence, right, _bin_of(confidence, bins, scheme))
+    confidence, right = top_answers(probabilities, labels)
+    return _weighted_gap(confidence, right, bin_of(confidence, bins, scheme))
 
 
 def mce(
@@ -69,8 +70,8 @@ def mce(
         >>> round(mce([[0.9, 0.1], [0.8, 0.2]], [0, 1], bins=10), 4)
         0.8
     """
-    confidence, right = _top(probabilities, labels)
-    count, confidence_sum, right_sum = _sums(confidence, right, _bin_of(confidence, bins, scheme))
+    confidence, right = top_answers(probabilities, labels)
+    count, confidence_sum, right_sum = sums(confidence, right, bin_of(confidence, bins, scheme))
     return float((np.abs(right_sum - confidence_sum) / count).max())
 
 
@@ -79,6 +80,8 @@ def classwise_ece(
 ) -> float:
     """Classwise expected calibration error: the mean over the classes of the binned error of p_k
     against [label = k]. Bins as in `ece`. Source: Kull et al., arXiv 1910.12656.
+
+    A class without an image counts like the others: every p_k given to it is too much.
 
     Args:
         probabilities: Floating point [n, K].
@@ -96,10 +99,9 @@ def classwise_ece(
         >>> round(classwise_ece([[0.9, 0.1], [0.8, 0.2]], [0, 1], bins=10), 4)
         0.45
     """
-    checked, classes = as_pair(probabilities, labels)
     errors = [
-        _weighted_gap(column, (classes == k).astype(np.float64), _bin_of(column, bins, scheme))
-        for k, column in enumerate(checked.T)
+        _weighted_gap(column, hits, bin_of(column, bins, scheme))
+        for column, hits in class_columns(probabilities, labels)
     ]
     return float(np.mean(errors))
 
@@ -129,8 +131,8 @@ def debiased_l2(
         >>> round(debiased_l2([[0.9, 0.1]] * 4, [1, 1, 1, 0], bins=1), 4)
         0.6
     """
-    confidence, right = _top(probabilities, labels)
-    count, confidence_sum, right_sum = _sums(confidence, right, _bin_of(confidence, bins, scheme))
+    confidence, right = top_answers(probabilities, labels)
+    count, confidence_sum, right_sum = sums(confidence, right, bin_of(confidence, bins, scheme))
     accuracy = right_sum / count
     bias = accuracy * (1.0 - accuracy) / np.maximum(count - 1.0, 1.0)
     square = np.where(count > 1, np.square(accuracy - confidence_sum / count) - bias, 0.0)
@@ -151,6 +153,10 @@ def ece_if_calibrated(
     result is the mean ECE of the draws. An ECE is read beside it: its bias at this n. Source:
     the consistency resampling of Broecker and Smith, 2007.
 
+    Answers of one bin whose confidences agree to 1/1024 are drawn together, at their mean
+    confidence. That leaves the mean of each draw as it is and overstates its variance by less
+    than 0.2 %, and a million images cost no more than a thousand.
+
     Args:
         probabilities: Floating point [n, K].
         bins: How many bins, at least 1.
@@ -168,50 +174,22 @@ def ece_if_calibrated(
         >>> ece_if_calibrated([[1.0, 0.0]] * 5)
         0.0
     """
-    confidence = as_probabilities(probabilities).max(axis=1)
-    if draws < 1:
-        raise DataError("draws", got=str(draws), expected="at least 1", fix="pass draws=200")
-    index = _bin_of(confidence, bins, scheme)
+    check_count("draws", draws)
+    confidence = np.concatenate([rows.max(axis=1) for rows in probability_rows(probabilities)])
+    index = bin_of(confidence, bins, scheme)
+    cells, member = np.unique(
+        index * (_CELLS + 1) + (confidence * _CELLS).astype(np.int64), return_inverse=True
+    )
+    count = np.bincount(member)
+    total = np.bincount(member, confidence)
+    chance = np.minimum(total / count, 1.0)
     random = np.random.default_rng(seed)
-    errors = [
-        _weighted_gap(confidence, (random.random(len(confidence)) < confidence) * 1.0, index)
-        for _ in range(draws)
-    ]
-    return float(np.mean(errors))
+    surplus = random.binomial(count, chance, size=(draws, len(cells))) - total
+    bin_starts = np.flatnonzero(np.diff(cells // (_CELLS + 1), prepend=-1))
+    gaps = np.abs(np.add.reduceat(surplus, bin_starts, axis=1)).sum(axis=1)
+    return float(gaps.mean() / len(confidence))
 
 
-def _top(probabilities: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    checked, classes = as_pair(probabilities, labels)
-    right = (checked.argmax(axis=1) == classes).astype(np.float64)
-    return checked.max(axis=1), right
-
-
-def _bin_of(confidence: FloatArray, bins: int, scheme: Scheme) -> IntArray:
-    if bins < 1:
-        raise DataError("bins", got=str(bins), expected="at least 1", fix="pass bins=15")
-    steps = np.arange(1, bins)
-    if scheme == "width":
-        inner = steps / bins
-    elif scheme == "mass":
-        inner = np.sort(confidence)[steps * len(confidence) // bins]
-    else:
-        raise DataError(
-            "scheme", got=repr(scheme), expected="'width' or 'mass'", fix="pass one of the two"
-        )
-    return np.searchsorted(inner, confidence, side="right").astype(np.int64)
-
-
-def _sums(
-    confidence: FloatArray, right: FloatArray, index: IntArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Per bin that has images: their number, the sum of confidences, the number of right ones."""
-    count = np.bincount(index).astype(np.float64)
-    used = count > 0
-    confidence_sum = np.bincount(index, confidence).astype(np.float64)
-    right_sum = np.bincount(index, right).astype(np.float64)
-    return count[used], confidence_sum[used], right_sum[used]
-
-
-def _weighted_gap(confidence: FloatArray, right: FloatArray, index: IntArray) -> float:
-    count, confidence_sum, right_sum = _sums(confidence, right, index)
+def _weighted_gap(confidence: FloatArray, right: BoolArray, index: IntArray) -> float:
+    count, confidence_sum, right_sum = sums(confidence, right, index)
     return float(np.abs(right_sum - confidence_sum).sum() / count.sum())

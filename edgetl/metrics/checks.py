@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgetl.errors import DataError
 
+BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 ROW_SUM_TOLERANCE = 1e-3
 # Runtimes with a fast exponential answer values such as 1.0000001.
 VALUE_TOLERANCE = 1e-6
+# Half a MiB in float64: a chunk and what is made of it stay in a core's cache.
+CHUNK_VALUES = 1 << 16
 
 
 def as_probabilities(values: ArrayLike, subject: str = "probabilities") -> FloatArray:
@@ -38,25 +43,9 @@ def as_probabilities(values: ArrayLike, subject: str = "probabilities") -> Float
         >>> as_probabilities(np.array([[0.25, 0.75]], np.float32))
         array([[0.25, 0.75]])
     """
-    array = _finite_matrix(values, subject)
-    low, high = float(array.min()), float(array.max())
-    if low < -VALUE_TOLERANCE or high > 1.0 + VALUE_TOLERANCE:
-        raise DataError(
-            subject,
-            got=f"values from {low:.6g} to {high:.6g}",
-            expected="values from 0 to 1",
-            fix="pass probabilities; edgetl.metrics.softmax makes them from logits",
-        )
-    array = np.clip(array, 0.0, 1.0)
-    error = np.abs(array.sum(axis=1) - 1.0)
-    worst = int(error.argmax())
-    if error[worst] > ROW_SUM_TOLERANCE:
-        raise DataError(
-            subject,
-            got=f"row {worst} with the sum {array[worst].sum():.6g}",
-            expected=f"rows that sum to 1 within {ROW_SUM_TOLERANCE:g}",
-            fix="pass the output of a softmax over all classes",
-        )
+    array = float_matrix(values, subject).astype(np.float64, order="C")
+    for rows in row_chunks(array):
+        settle_probabilities(array[rows], subject, rows.start)
     return array
 
 
@@ -69,7 +58,7 @@ def as_labels(labels: ArrayLike, n: int, classes: int) -> IntArray:
         classes: The number of classes.
 
     Returns:
-        int64 [n].
+        int64 [n]; the caller's own array when it is of that type already.
 
     Raises:
         DataError: When the array is anything else.
@@ -93,7 +82,7 @@ def as_labels(labels: ArrayLike, n: int, classes: int) -> IntArray:
             expected=f"values from 0 to {classes - 1}",
             fix="check that labels and probabilities use the same list of classes",
         )
-    return array.astype(np.int64)
+    return array.astype(np.int64, copy=False)
 
 
 def as_pair(probabilities: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, IntArray]:
@@ -112,10 +101,35 @@ def as_logits(values: ArrayLike, subject: str = "logits") -> FloatArray:
     Raises:
         DataError: When the array is anything else.
     """
-    return _finite_matrix(values, subject)
+    array = float_matrix(values, subject).astype(np.float64, order="C")
+    for rows in row_chunks(array):
+        check_finite(array[rows], subject, rows.start)
+    return array
 
 
-def _finite_matrix(values: ArrayLike, subject: str) -> FloatArray:
+def check_count(subject: str, value: int, *, most: int | None = None) -> None:
+    """Refuse what is no integer from 1 to `most`.
+
+    Raises:
+        DataError: When it is anything else.
+    """
+    if isinstance(value, int | np.integer) and value >= 1 and (most is None or value <= most):
+        return
+    upper = "" if most is None else f" and at most {most}"
+    raise DataError(
+        subject,
+        got=repr(value),
+        expected=f"an integer of at least 1{upper}",
+        fix=f"pass {subject}={15 if most is None else most}, for example",
+    )
+
+
+def float_matrix(values: ArrayLike, subject: str) -> NDArray[Any]:
+    """The array as it is: floating point [n, K], n >= 1, K >= 2; its values are not looked at.
+
+    Raises:
+        DataError: When the array is anything else.
+    """
     array: NDArray[Any] = np.asarray(values)
     right_shape = array.ndim == 2 and array.shape[0] >= 1 and array.shape[1] >= 2
     if array.dtype.kind != "f" or not right_shape:
@@ -125,12 +139,62 @@ def _finite_matrix(values: ArrayLike, subject: str) -> FloatArray:
             expected="floating point [n, classes], at least one row and two classes",
             fix="pass one row per input, as the classifier answers a batch",
         )
-    if not np.isfinite(array).all():
-        row = int(np.argwhere(~np.isfinite(array))[0, 0])
+    return array
+
+
+def row_chunks(matrix: NDArray[Any]) -> Iterator[slice]:
+    """Slices that go through the rows of [n, K] in order, few enough at a time for the cache."""
+    n, classes = matrix.shape
+    step = max(1, CHUNK_VALUES // classes)
+    for first in range(0, n, step):
+        yield slice(first, min(first + step, n))
+
+
+def check_finite(chunk: FloatArray, subject: str, first: int) -> tuple[float, float]:
+    """The least and the greatest value of some rows; `first` is the number of the first of them.
+
+    Raises:
+        DataError: For NaN or infinity.
+    """
+    # NaN and infinity survive into the least or the greatest, so that two passes are enough.
+    low, high = float(chunk.min()), float(chunk.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        _refuse_not_finite(chunk, subject, first)
+    return low, high
+
+
+def settle_probabilities(chunk: FloatArray, subject: str, first: int) -> None:
+    """Check some rows of probabilities, and clip what is rounding, in place.
+
+    Raises:
+        DataError: When they are no probabilities; `first` is the number of the first row.
+    """
+    low, high = check_finite(chunk, subject, first)
+    if low < -VALUE_TOLERANCE or high > 1.0 + VALUE_TOLERANCE:
         raise DataError(
             subject,
-            got=f"NaN or infinity in row {row}",
-            expected="finite values",
-            fix="find the input for which the model answers so; it cannot be judged",
+            got=f"values from {low:.6g} to {high:.6g}",
+            expected="values from 0 to 1",
+            fix="pass probabilities; edgetl.metrics.softmax makes them from logits",
         )
-    return array.astype(np.float64)
+    if low < 0.0 or high > 1.0:
+        np.clip(chunk, 0.0, 1.0, out=chunk)
+    error = np.abs(chunk.sum(axis=1) - 1.0)
+    worst = int(error.argmax())
+    if error[worst] > ROW_SUM_TOLERANCE:
+        raise DataError(
+            subject,
+            got=f"row {first + worst} with the sum {chunk[worst].sum():.6g}",
+            expected=f"rows that sum to 1 within {ROW_SUM_TOLERANCE:g}",
+            fix="pass the output of a softmax over all classes",
+        )
+
+
+def _refuse_not_finite(chunk: FloatArray, subject: str, first: int) -> NoReturn:
+    row = first + int(np.argwhere(~np.isfinite(chunk))[0, 0])
+    raise DataError(
+        subject,
+        got=f"NaN or infinity in row {row}",
+        expected="finite values",
+        fix="find the input for which the model answers so; it cannot be judged",
+    )

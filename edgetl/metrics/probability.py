@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edgetl.metrics.checks import FloatArray, as_logits, as_pair, as_probabilities
+from edgetl.metrics.accuracy import top_answers
+from edgetl.metrics.checks import FloatArray, float_matrix, row_chunks
+from edgetl.metrics.rows import labelled_rows, logit_rows, probability_rows
 
 # A probability of 0 for the true class costs -log(1e-12) = 27.6 nats, not infinity, so that one
 # underflow in float16 does not erase every other image from the mean.
@@ -28,11 +30,13 @@ def softmax(logits: ArrayLike) -> FloatArray:
         >>> softmax([[2.0, 1.0, -1.0]]).round(4)
         array([[0.7054, 0.2595, 0.0351]])
     """
-    checked = as_logits(logits)
-    # Differences of float64 extremes may overflow to -inf, whose exponential is the right 0.
-    with np.errstate(over="ignore"):
-        powers = np.exp(checked - checked.max(axis=1, keepdims=True))
-    result: FloatArray = powers / powers.sum(axis=1, keepdims=True)
+    matrix = float_matrix(logits, "logits")
+    result = np.empty(matrix.shape)
+    for rows, chunk in zip(row_chunks(matrix), logit_rows(matrix), strict=True):
+        # Differences of float64 extremes may overflow to -inf, whose exponential is the right 0.
+        with np.errstate(over="ignore"):
+            powers = np.exp(chunk - chunk.max(axis=1, keepdims=True))
+        np.divide(powers, powers.sum(axis=1, keepdims=True), out=result[rows])
     return result
 
 
@@ -52,10 +56,7 @@ def entropy(probabilities: ArrayLike) -> FloatArray:
         >>> entropy([[0.5, 0.5], [1.0, 0.0]]).round(4).tolist()
         [0.6931, 0.0]
     """
-    checked = as_probabilities(probabilities)
-    # Adding 0 turns -0.0 into 0.0.
-    result: FloatArray = -(checked * np.log(np.where(checked > 0, checked, 1.0))).sum(axis=1) + 0.0
-    return result
+    return np.concatenate([_entropy_rows(chunk) for chunk in probability_rows(probabilities)])
 
 
 def per_image_nll(probabilities: ArrayLike, labels: ArrayLike) -> FloatArray:
@@ -77,9 +78,11 @@ def per_image_nll(probabilities: ArrayLike, labels: ArrayLike) -> FloatArray:
         >>> per_image_nll([[0.5, 0.5], [1.0, 0.0]], [0, 1]).round(4).tolist()
         [0.6931, 27.631]
     """
-    checked, classes = as_pair(probabilities, labels)
-    picked = checked[np.arange(len(classes)), classes]
-    result: FloatArray = -np.log(np.maximum(picked, PROBABILITY_FLOOR)) + 0.0
+    picked = [
+        chunk[np.arange(len(own)), own] for chunk, own in labelled_rows(probabilities, labels)
+    ]
+    # Adding 0 turns -0.0 into 0.0.
+    result: FloatArray = -np.log(np.maximum(np.concatenate(picked), PROBABILITY_FLOOR)) + 0.0
     return result
 
 
@@ -119,10 +122,11 @@ def per_image_brier(probabilities: ArrayLike, labels: ArrayLike) -> FloatArray:
         >>> per_image_brier([[0.5, 0.5], [1.0, 0.0]], [0, 1]).tolist()
         [0.5, 2.0]
     """
-    checked, classes = as_pair(probabilities, labels)
-    checked[np.arange(len(classes)), classes] -= 1.0
-    result: FloatArray = np.square(checked).sum(axis=1)
-    return result
+    scores = []
+    for chunk, own in labelled_rows(probabilities, labels):
+        chunk[np.arange(len(own)), own] -= 1.0
+        scores.append(np.square(chunk).sum(axis=1))
+    return np.concatenate(scores)
 
 
 def brier(probabilities: ArrayLike, labels: ArrayLike) -> float:
@@ -164,9 +168,16 @@ def aurc(probabilities: ArrayLike, labels: ArrayLike) -> float:
         >>> round(aurc([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], [0, 1, 1]), 4)
         0.1111
     """
-    checked, classes = as_pair(probabilities, labels)
-    wrong = (checked.argmax(axis=1) != classes).astype(np.float64)
-    _, group = np.unique(-checked.max(axis=1), return_inverse=True)
-    rate = np.bincount(group, wrong) / np.bincount(group)
-    expected = rate[np.sort(group)]
-    return float((np.cumsum(expected) / np.arange(1, len(classes) + 1)).mean())
+    confidence, right = top_answers(probabilities, labels)
+    order = np.argsort(-confidence)
+    sorted_confidence, wrong = confidence[order], ~right[order]
+    group = np.cumsum(np.diff(sorted_confidence, prepend=sorted_confidence[0]) != 0)
+    expected = (np.bincount(group, wrong) / np.bincount(group))[group]
+    return float((np.cumsum(expected) / np.arange(1, len(right) + 1)).mean())
+
+
+def _entropy_rows(chunk: FloatArray) -> FloatArray:
+    # Adding 0 turns -0.0 into 0.0.
+    logs = np.log(np.where(chunk > 0, chunk, 1.0))
+    result: FloatArray = -(chunk * logs).sum(axis=1) + 0.0
+    return result
