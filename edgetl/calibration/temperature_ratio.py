@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from edgetl.calibration.temperature import (
@@ -18,7 +19,7 @@ from edgetl.metrics.checks import FloatArray, IntArray, as_labels, as_logits
 from edgetl.stats import mean_bounds
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TemperatureRatio:
     """The log ratio of two fitted temperatures, with its interval.
 
@@ -28,6 +29,8 @@ class TemperatureRatio:
         low, high: Its interval; -inf and inf where a temperature is at a bound.
         n: Images.
         at_bound: Whether a temperature has no finite optimum, or none within 0.05..20.
+        values: float64 [n], one per image, whose mean is `log_ratio` and whose `mean_bounds` are
+            the interval at any other confidence; empty at a bound.
 
     Example:
         >>> TemperatureRatio(log_ratio=0.02, low=0.01, high=0.03, n=900, at_bound=False).n
@@ -39,6 +42,7 @@ class TemperatureRatio:
     high: float
     n: int
     at_bound: bool
+    values: FloatArray = field(default_factory=lambda: np.empty(0), repr=False)
 
 
 def log_temperature_ratio(
@@ -90,14 +94,15 @@ def log_temperature_ratio(
     classes = as_labels(labels, *reference.shape)
     first, second = _fit(reference, classes), _fit(candidate, classes)
     log_ratio = math.log(second.temperature / first.temperature)
-    low, high = -math.inf, math.inf
-    at_bound = first.at_bound or second.at_bound
-    if not at_bound:
-        influence = log_temperature_influence(candidate, classes, second.temperature)
-        influence -= log_temperature_influence(reference, classes, first.temperature)
-        low, high = mean_bounds(log_ratio + influence, confidence)
+    if first.at_bound or second.at_bound:
+        return TemperatureRatio(
+            log_ratio=log_ratio, low=-math.inf, high=math.inf, n=len(classes), at_bound=True
+        )
+    values = log_temperature_influence(candidate, classes, second.temperature)
+    values += log_ratio - log_temperature_influence(reference, classes, first.temperature)
+    low, high = mean_bounds(values, confidence)
     return TemperatureRatio(
-        log_ratio=log_ratio, low=low, high=high, n=len(classes), at_bound=at_bound
+        log_ratio=log_ratio, low=low, high=high, n=len(classes), at_bound=False, values=values
     )
 
 
