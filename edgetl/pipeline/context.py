@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,15 @@ from numpy.typing import NDArray
 
 from edgetl.backends import registry
 from edgetl.backends.base import Backend
-from edgetl.data.preprocess import to_inputs
 from edgetl.data.store import SplitPart, SplitStore
 from edgetl.files import parse_json
 from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.config import ReleaseConfig
 from edgetl.pipeline.events import Reporter
+from edgetl.pipeline.kept_inputs import BATCH, KeptInputs
 from edgetl.pipeline.run_folder import RunFolder
 from edgetl.reference.client import ReferenceBackend
 from edgetl.spec import ClassifierInput, Variant
-
-BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +80,10 @@ class StageContext:
         files = {name: (root / name).read_bytes() for name in variant.files}
         return closing(registry.load(variant, files, threads=self.threads))
 
+    @cached_property
+    def _inputs(self) -> KeptInputs:
+        return KeptInputs(self.input)
+
     def predict(
         self, backend: Backend, part: SplitPart, *, what: str, output: str = "probabilities"
     ) -> NDArray[np.float32]:
@@ -94,8 +97,7 @@ class StageContext:
         """
         answers = []
         total = len(part.labels)
-        for start in range(0, total, BATCH):
-            inputs = to_inputs(part.images[start : start + BATCH], self.input)
+        for done, inputs in enumerate(self._inputs.batches(part), start=1):
             answers.append(backend.run(inputs)[output])
-            self.reporter.progress(what, min(start + BATCH, total), total)
+            self.reporter.progress(what, min(done * BATCH, total), total)
         return np.concatenate(answers)

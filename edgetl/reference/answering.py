@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _LAYOUT_CALLS = 7
 _LAYOUT_WARMUP = 3
+_LAYOUT_IMAGES = 2
+_LAYOUT_TOLERANCE = 1e-4
 
 
 class Answering(Protocol):
@@ -81,6 +83,7 @@ class TorchAnswering:
         network, self._description = load_classifier(folder, code=code)
         self._torch = torch
         self._model = Reference.of(network, self._description.input, self._description.head).eval()
+        self._answering: Reference | None = None
         self._timed: Reference | None = None
         self._facts: dict[str, Setting] = {
             "backend": "pytorch",
@@ -101,9 +104,12 @@ class TorchAnswering:
         return dict(self._facts)
 
     def answer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Always in the contiguous layout."""
+        """Channels-last where the network takes it, which no clock decides: so always alike."""
+        batches = self._tensors(inputs)
         with self._torch.inference_mode():
-            probabilities, raw_logits = self._model(*self._tensors(inputs))
+            if self._answering is None:
+                self._answering = self._layout_of_answers(batches)
+            probabilities, raw_logits = self._answering(*batches)
         return {"probabilities": probabilities.numpy(), "logits": raw_logits.numpy()}
 
     def time_block(self, inputs: Mapping[str, Array], calls: int) -> Array:
@@ -120,6 +126,24 @@ class TorchAnswering:
         names = [tensor.name for tensor in self._description.input.tensors]
         # Copies: the arrays are the caller's, whatever a network does to its input.
         return [self._torch.tensor(inputs[name]) for name in names]
+
+    def _layout_of_answers(self, batches: list[torch.Tensor]) -> Reference:
+        """Convolutions take up to 60 % less time in channels-last, and nothing takes more.
+
+        A network that reads its memory by hand answers otherwise there, and keeps its own layout.
+        """
+
+        def few() -> list[torch.Tensor]:
+            # Copies: a network may write into its input.
+            return [batch[:_LAYOUT_IMAGES].clone() for batch in batches]
+
+        plain, _ = self._model(*few())
+        for name, model in self._channels_last(few()).items():
+            # A NaN is not within the tolerance either.
+            if (model(*few())[0] - plain).abs().max().item() <= _LAYOUT_TOLERANCE:
+                self._facts["layout"] = name
+                return model
+        return self._model
 
     def _faster_layout(self, batches: list[torch.Tensor]) -> Reference:
         """The reference as a user would run it at its best; measured once."""

@@ -87,7 +87,7 @@ class ReferenceBackend(CheckedBackend):
 
         PyTorch runs eager under `inference_mode`. There the first call also measures whether the
         channels-last memory layout is faster, keeps the faster one for timing, and records it in
-        `facts()["timed_layout"]`; answers of `run` always come from the contiguous layout.
+        `facts()["timed_layout"]`; answers of `run` come from the one of `facts()["layout"]`.
 
         Args:
             inputs: The input tensors, by name; they are sent before the clock starts.

@@ -91,6 +91,7 @@ def test_times_come_from_the_worker_with_its_layout(resnet_folder: Path) -> None
             backend.time_block({"image": x}, 0)
     assert seconds.dtype == np.float64 and seconds.shape == (5,) and (seconds > 0).all()
     assert facts["timed_layout"] in ("contiguous", "channels_last")
+    assert facts["layout"] == "channels_last"
     assert facts["threads"] == 1 and facts["version"] == torch.__version__
 
 

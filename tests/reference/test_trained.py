@@ -252,7 +252,7 @@ def test_a_network_of_several_inputs_and_a_view_of_its_own_answers_and_is_timed(
         np.testing.assert_allclose(backend.run(inputs)["probabilities"], want, atol=1e-6)
         assert len(backend.time_block(inputs, 2)) == 2
         # `view` takes no other layout.
-        assert backend.facts()["timed_layout"] == "contiguous"
+        assert backend.facts()["timed_layout"] == backend.facts()["layout"] == "contiguous"
 
 
 def test_tied_weights_are_written_and_stay_tied(code: Path, tmp_path: Path) -> None:

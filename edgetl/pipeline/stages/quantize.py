@@ -39,26 +39,27 @@ def run(context: StageContext, out: Path) -> None:
         samples = to_inputs(part.images, context.input)
         context.reporter.note(f"INT8 ranges from {len(part)} training inputs")
         int8 = int8_from_fp32(fp32, samples, threads=context.threads)
+    parts = {name: context.splits.load(name) for name in ("calib", "val")}
     report: dict[str, Any] = {}
     for candidate in candidates:
         model = int8 if candidate.precision is Precision.INT8 else fp32
         assert model is not None
         if candidate.precision is not Precision.FP32:
-            model, report[candidate.id] = _refit(context, candidate, model)
+            model, report[candidate.id] = _refit(context, candidate, model, parts)
         write_atomic(out / f"{candidate.id}.onnx", model)
     write_json(out / "refit.json", report)
 
 
 def _refit(
-    context: StageContext, candidate: Candidate, model: bytes
+    context: StageContext, candidate: Candidate, model: bytes, parts: Mapping[str, SplitPart]
 ) -> tuple[bytes, dict[str, Any]]:
     """Fit the temperature again on what the backend really answers, and fold it again.
 
     The logarithms of the probabilities are the logits less a constant of each image, which the
     softmax does not see: so they serve as logits.
     """
-    calib, val = context.splits.load("calib"), context.splits.load("val")
-    answers, before = _answers(context, candidate, model, {"calib": calib, "val": val})
+    calib, val = parts["calib"], parts["val"]
+    answers, before = _answers(context, candidate, model, parts)
     fit = fit_temperature_report(np.log(np.maximum(answers, _FLOOR)), calib.labels)
     temperature = 1.0 if fit.at_bound else fit.temperature
     model = scale_head(model, temperature)
