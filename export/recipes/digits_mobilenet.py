@@ -5,7 +5,7 @@ your own. Change the data, the network or a step, and keep the rest. What the co
 resuming, a process for each stage, a report, and a record of what was made from what.
 
     python export/recipes/digits_mobilenet.py --out runs/digits_mobilenet
-    python export/recipes/digits_mobilenet.py --out /tmp/try --quick
+    python export/recipes/digits_mobilenet.py --out tried --quick
 """
 
 from __future__ import annotations

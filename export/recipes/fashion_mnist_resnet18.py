@@ -5,7 +5,7 @@ program of their own, such as a sweep over sizes or policies. A second run does 
 `digits_mobilenet.py` shows the steps inside.
 
     python export/recipes/fashion_mnist_resnet18.py --out runs/fashion_mnist
-    python export/recipes/fashion_mnist_resnet18.py --out /tmp/try --quick --data idx:FOLDER
+    python export/recipes/fashion_mnist_resnet18.py --out tried --quick --data idx:FOLDER
 
 The data are IDX files, as in Debian's package `dataset-fashion-mnist`.
 """
