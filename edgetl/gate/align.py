@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -20,12 +20,16 @@ class Aligned:
     Attributes:
         reference, candidate: float64 [n, K].
         labels: int64 [n].
+        classes: The K names, or None where neither side has any.
+        slices: Name of a column -> text [n].
         notes: What was changed to get there.
     """
 
     reference: NDArray[np.float64]
     candidate: NDArray[np.float64]
     labels: NDArray[np.int64]
+    classes: tuple[str, ...] | None
+    slices: Mapping[str, NDArray[np.str_]]
     notes: tuple[str, ...]
 
 
@@ -34,13 +38,14 @@ def align(reference: Predictions, candidate: Predictions) -> Aligned:
 
     Inputs are matched by id where both have ids; without, both need the same labels in the same
     order, the only evidence left that they are about the same data. Classes are matched by name
-    where both have names.
+    where both have names. Slices may come from either side.
 
     Raises:
-        GateError: For other data, other classes, labels that differ or are missing, or fewer
-            samples than classes.
+        GateError: For other data, other classes, labels or slices that differ, labels that are
+            missing, or fewer samples than classes.
     """
     notes: list[str] = []
+    rows: list[int] | None = None
     probabilities, labels = _same_classes(reference, candidate, notes)
     if reference.n != candidate.n:
         _refuse(f"{candidate.n} inputs", f"the {reference.n} inputs of the reference")
@@ -80,6 +85,8 @@ def align(reference: Predictions, candidate: Predictions) -> Aligned:
         reference=reference.probabilities,
         candidate=probabilities,
         labels=truth,
+        classes=reference.classes or candidate.classes,
+        slices=_slices(reference, candidate, rows),
         notes=tuple(notes),
     )
 
@@ -135,6 +142,21 @@ def _same_classes(
     if candidate.labels is None:
         return probabilities, None
     return probabilities, np.array([position[name] for name in theirs])[candidate.labels]
+
+
+def _slices(
+    reference: Predictions, candidate: Predictions, rows: list[int] | None
+) -> dict[str, NDArray[np.str_]]:
+    """The columns of both sides as text, in the reference's order of inputs."""
+    found = {name: column.astype(np.str_) for name, column in reference.slices.items()}
+    for name, column in candidate.slices.items():
+        text = (column if rows is None else column[rows]).astype(np.str_)
+        if not np.array_equal(found.setdefault(name, text), text):
+            _refuse(
+                f"other values of the slice column {name!r} than the reference's",
+                "the same slices of the same inputs",
+            )
+    return found
 
 
 def _rows(ours: tuple[str, ...], theirs: tuple[str, ...]) -> list[int] | None:

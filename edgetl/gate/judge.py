@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetl import metrics
+from edgetl.bench.cells import Cell
 from edgetl.bench.compare import Pair
 from edgetl.errors import GateError
 from edgetl.gate.align import Aligned, align, refuse_overlap
 from edgetl.gate.harms import (
     Harm,
     brier_increase,
+    confidence_gap,
     flip_rate,
-    latency_ratio,
+    log_temperature_ratio,
     nll_increase,
     top1_drop,
 )
+from edgetl.gate.measured import measured_harms
 from edgetl.gate.policy import Policy
 from edgetl.gate.predictions import Predictions
-from edgetl.gate.verdict import LATENCY, GateResult, Outcome, Verdict
+from edgetl.gate.subgroups import slice_drops, worst_class
+from edgetl.gate.verdict import LATENCY, GateOutcome, GateResult, Outcome, Verdict, counted
 
 
 def judge(
@@ -30,6 +35,7 @@ def judge(
     policy: Policy,
     *,
     bench: Pair | None = None,
+    cell: Cell | None = None,
     alpha: float | None = None,
     calibration_ids: Collection[str] | None = None,
     ptq_ids: Collection[str] | None = None,
@@ -47,6 +53,8 @@ def judge(
         policy: The limits.
         bench: Latency samples of candidate over reference, measured in one run at the policy's
             objective; without, the default latency gate is NOT JUDGED and decides nothing.
+        cell: The candidate's figures in the same run: size and peak memory, where the policy
+            limits them.
         alpha: In place of the policy's: its share when several winners are judged on one test.
         calibration_ids, ptq_ids: Content hashes of the inputs that temperatures and INT8 ranges
             were fitted to; none of them may be tested.
@@ -55,8 +63,8 @@ def judge(
         The verdict with every gate.
 
     Raises:
-        GateError: When the two do not fit together, an input was used for fitting, or the policy
-            sets a latency limit and there is no measurement at its objective.
+        GateError: When the two do not fit together, an input was used for fitting, the policy
+            names a slice that is not there, or states a limit that nothing was measured for.
 
     Example:
         >>> labels = np.arange(400) % 2
@@ -74,15 +82,14 @@ def judge(
     for ids, what in ((calibration_ids, "calibration inputs"), (ptq_ids, "ptq samples")):
         refuse_overlap(reference, ids, what)
         refuse_overlap(candidate, ids, what)
-    _check_bench(bench, policy)
-    harms = harms_of(data, policy, bench)
+    harms = (*harms_of(data, policy), *measured_harms(policy, bench, cell))
     proven = shown_harms(harms, level)
-    gates = tuple(_gate(harm, level, harm.name in proven) for harm in harms)
+    gates = [_gate(harm, level, harm.name in proven, policy) for harm in harms]
     if bench is None:
-        gates += (_latency_not_judged(policy),)
+        gates.append(_not_judged(LATENCY, policy.max_p50_ratio))
     return Verdict(
         verdict=_overall(gates),
-        gates=gates,
+        gates=tuple(gates),
         metrics={
             "reference": report_metrics(data.reference, data.labels),
             "candidate": report_metrics(data.candidate, data.labels),
@@ -93,16 +100,24 @@ def judge(
     )
 
 
-def harms_of(data: Aligned, policy: Policy, bench: Pair | None = None) -> tuple[Harm, ...]:
-    """The harms for which there is data, in the order of the gates."""
+def harms_of(data: Aligned, policy: Policy) -> tuple[Harm, ...]:
+    """The harms that images decide, in the order of the gates.
+
+    Raises:
+        GateError: For a slice that the policy names and the data do not have.
+    """
     three = (data.reference, data.candidate, data.labels)
-    harms = (
+    harms: tuple[Harm, ...] = (
         top1_drop(*three, policy.max_accuracy_drop),
         nll_increase(*three, policy.max_nll_increase),
         brier_increase(*three, policy.max_brier_increase),
+        confidence_gap(*three, policy.max_confidence_gap),
+        log_temperature_ratio(*three, policy.max_log_temperature_ratio),
         flip_rate(data.reference, data.candidate, policy.max_flip_rate),
     )
-    return harms if bench is None else (*harms, latency_ratio(bench, policy.max_p50_ratio))
+    if policy.max_worst_class_drop is not None:
+        harms += (worst_class(data, policy.max_worst_class_drop),)
+    return harms + slice_drops(data, policy)
 
 
 def shown_harms(harms: Sequence[Harm], alpha: float) -> frozenset[str]:
@@ -111,14 +126,17 @@ def shown_harms(harms: Sequence[Harm], alpha: float) -> frozenset[str]:
     Holm's step-down, told in bounds: a p-value is at most a when the bound at level a is over the
     limit. So the smallest p-value is compared with alpha / k while k hypotheses are left, and
     each rejection leaves one fewer. A gate's own lower bound at alpha may therefore be over its
-    limit while the gate is INCONCLUSIVE.
+    limit while the gate is INCONCLUSIVE. A figure without an error is no test, and takes no share
+    of alpha.
     """
-    open_harms = list(harms)
+    exact = frozenset(harm.name for harm in harms if harm.exact and not harm.estimate <= harm.limit)
+    tested = [harm for harm in harms if not harm.exact]
+    open_harms = list(tested)
     while True:
         level = alpha / max(1, len(open_harms))
         still = [harm for harm in open_harms if not harm.bounds(level)[0] > harm.limit]
         if len(still) == len(open_harms):
-            return frozenset(harm.name for harm in harms) - {harm.name for harm in still}
+            return exact | {harm.name for harm in tested} - {harm.name for harm in still}
         open_harms = still
 
 
@@ -140,23 +158,41 @@ def report_metrics(
     }
 
 
-def _gate(harm: Harm, alpha: float, shown: bool) -> GateResult:
+def _gate(harm: Harm, alpha: float, shown: bool, policy: Policy) -> GateResult:
+    if harm.undefined and not policy.states("max_" + harm.name):
+        return _not_judged(harm.name, harm.limit, harm.unknown)
     lower, upper = harm.bounds(alpha)
     verdict: Outcome = "INCONCLUSIVE"
     if shown:
         verdict = "FAIL"
-    elif upper < harm.limit:  # NaN is not under a limit
+    elif upper < harm.limit or (harm.exact and upper <= harm.limit):  # NaN is neither
         verdict = "PASS"
     return GateResult(
         name=harm.name,
         estimate=harm.estimate,
-        lower=lower,
-        upper=upper,
+        lower=_finite(lower),
+        upper=_finite(upper),
         limit=harm.limit,
         n=harm.n,
         verdict=verdict,
         more_samples=harm.more_samples(alpha) if verdict == "INCONCLUSIVE" else 0,
+        detail=_detail(harm, alpha, verdict),
     )
+
+
+def _detail(harm: Harm, alpha: float, verdict: GateOutcome) -> str:
+    remarks = [harm.unknown, harm.remark(alpha, verdict)]
+    fewest = harm.minimum(alpha)
+    if verdict == "INCONCLUSIVE" and harm.n < fewest:
+        remarks.append(
+            f"{harm.n} {counted(harm.name)} cannot pass this limit whatever they show: "
+            f"it takes at least {fewest}"
+        )
+    return "; ".join(remark for remark in remarks if remark)
+
+
+def _finite(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None
 
 
 def _overall(gates: Sequence[GateResult]) -> Outcome:
@@ -166,35 +202,15 @@ def _overall(gates: Sequence[GateResult]) -> Outcome:
     return "PASS" if outcomes == {"PASS"} else "INCONCLUSIVE"
 
 
-def _latency_not_judged(policy: Policy) -> GateResult:
+def _not_judged(name: str, limit: float, why: str = "there is no measurement") -> GateResult:
     return GateResult(
-        name=LATENCY,
+        name=name,
         estimate=None,
         lower=None,
         upper=None,
-        limit=policy.max_p50_ratio,
+        limit=limit,
         n=0,
         verdict="NOT JUDGED",
         more_samples=None,
+        detail=why,
     )
-
-
-def _check_bench(bench: Pair | None, policy: Policy) -> None:
-    objective = policy.objective
-    if bench is None:
-        if policy.states("max_p50_ratio"):
-            raise GateError(
-                "policy: max_p50_ratio",
-                got="a limit on latency and no measurement",
-                expected="a bench result of candidate and reference",
-                fix="pass the bench result, or leave max_p50_ratio out of the policy",
-            )
-        return
-    if bench.batch != objective.batch or objective.threads not in (None, bench.threads):
-        raise GateError(
-            "bench result",
-            got=f"batch {bench.batch} and {bench.threads} threads",
-            expected=f"the policy's objective, batch {objective.batch} and "
-            f"{objective.threads or 'all'} threads",
-            fix="measure at the objective, or change the policy",
-        )

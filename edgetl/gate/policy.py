@@ -23,6 +23,7 @@ Count = Annotated[int, Field(ge=1)]
 Limit = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Alpha = Annotated[float, Field(gt=0, lt=0.5)]
+Text = Annotated[str, Field(min_length=1)]
 
 
 class Unstated(float):
@@ -41,19 +42,30 @@ class Objective:
 @explains_itself
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Policy:
-    """The limits of harm, each compared with a one-sided bound at 1 − `alpha`.
+    """The limits of harm, each compared with a one-sided bound at 1 − `alpha`; None is off.
 
     Attributes:
         max_accuracy_drop: Top-1 of the reference minus that of the candidate; 0.01 is one point.
         max_nll_increase: Mean negative log-likelihood, nats.
         max_brier_increase: Mean Brier score, summed over classes.
+        max_confidence_gap: Change of mean confidence minus accuracy, either way.
+        max_log_temperature_ratio: Log ratio of the temperatures that would fit each, either way.
         max_flip_rate: Share of inputs whose top class changes.
+        max_worst_class_drop: As `max_accuracy_drop`, of the images of each class.
+        max_slice_drop: As `max_accuracy_drop`, of the images of each value of `slices`.
+        slices: Columns of the predictions, or ``column=value`` for one value of a column; every
+            column when empty. ``class`` is the true class where no column is called so.
         max_p50_ratio: Median latency of the candidate over that of the reference.
+        max_p90_ratio: The same of the 90th percentile.
+        max_p99_ms: The candidate's 99th percentile, milliseconds a call.
+        max_size_mb: The candidate's files, MiB.
+        max_memory_mb: Peak memory of a process that loads the candidate and answers once, MiB.
         alpha: One-sided error rate of every bound.
         objective: The batch and threads that latency is measured at.
 
     Raises:
-        ConfigError: For NaN, infinity, a wrong type, an unknown name, or a value out of range.
+        ConfigError: For NaN, infinity, a wrong type, an unknown name, a value out of range, or
+            slices without a limit for them.
 
     Example:
         >>> Policy(max_accuracy_drop=0.02).max_flip_rate
@@ -63,28 +75,47 @@ class Policy:
     max_accuracy_drop: Share = Unstated(0.01)
     max_nll_increase: Limit = Unstated(0.02)
     max_brier_increase: Limit = Unstated(0.005)
+    max_confidence_gap: Share = Unstated(0.01)
+    max_log_temperature_ratio: Limit = Unstated(0.05)
     max_flip_rate: Share = Unstated(0.03)
+    max_worst_class_drop: Share | None = None
+    max_slice_drop: Share | None = None
+    slices: tuple[Text, ...] = ()
     max_p50_ratio: Limit = Unstated(1.0)
+    max_p90_ratio: Limit | None = None
+    max_p99_ms: Limit | None = None
+    max_size_mb: Limit | None = None
+    max_memory_mb: Limit | None = None
     alpha: Alpha = 0.05
     objective: Objective = Objective()
 
+    def __post_init__(self) -> None:
+        if self.slices and self.max_slice_drop is None:
+            raise ConfigError(
+                "policy: slices",
+                got="slices and no limit for them",
+                expected="max_slice_drop beside slices",
+                fix="add max_slice_drop, such as 0.03, or leave slices out",
+            )
+
     def states(self, name: str) -> bool:
-        """Whether the limit `name` was written by the user rather than left at its default.
+        """Whether the limit `name` was written by the user rather than left as it is.
 
         Example:
             >>> policy = Policy(max_p50_ratio=1.0)
             >>> policy.states("max_p50_ratio"), policy.states("max_flip_rate")
             (True, False)
         """
-        return not isinstance(getattr(self, name), Unstated)
+        limit = getattr(self, name)
+        return limit is not None and not isinstance(limit, Unstated)
 
     def to_json(self) -> dict[str, Any]:
-        """The policy with every default written in."""
+        """The policy with every default written in; a limit that is off is None."""
         table = {
             name: float(value) if isinstance(value, float) else value
             for name, value in asdict(self).items()
         }
-        return {"schema": SCHEMA, **table}
+        return {"schema": SCHEMA, **table, "slices": list(self.slices)}
 
 
 def load_policy(source: Path | str | Mapping[str, Any]) -> Policy:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
+from edgetl.gate.text import markdown_text, xml_text
 from edgetl.gate.verdict import (
     EXIT_CODES,
-    LATENCY,
+    SLICE,
     ComparedVariant,
     GateResult,
     JudgedVariant,
     Outcome,
     ReleaseVerdict,
+    counted,
 )
 
 SCHEMA = "edgetl.verdict/1"
 
-# XML 1.0 knows no other control characters, not even escaped.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TAGS = {"FAIL": "failure", "INCONCLUSIVE": "error", "NOT JUDGED": "skipped"}
 
 
 def exit_code(verdict: Outcome) -> int:
@@ -61,7 +61,7 @@ def to_junit(release: ReleaseVerdict) -> bytes:
 
     A required backend without a variant to judge is a failed case of the suite ``selection``.
     FAIL is a failure (the harm is shown), INCONCLUSIVE an error (the check could not be
-    completed), NOT JUDGED is skipped.
+    completed), NOT JUDGED is skipped; a case that passed says its figures as its output.
     """
     root = ElementTree.Element("testsuites", name="edgetl gate")
     for variant in release.variants:
@@ -69,7 +69,7 @@ def to_junit(release: ReleaseVerdict) -> bytes:
         suite = ElementTree.SubElement(
             root,
             "testsuite",
-            name=_xml(variant.id),
+            name=xml_text(variant.id),
             tests=str(len(gates)),
             failures=_count(gates, "FAIL"),
             errors=_count(gates, "INCONCLUSIVE"),
@@ -77,11 +77,13 @@ def to_junit(release: ReleaseVerdict) -> bytes:
         )
         for gate in gates:
             case = ElementTree.SubElement(
-                suite, "testcase", classname=_xml(variant.id), name=gate.name
+                suite, "testcase", classname=xml_text(variant.id), name=xml_text(gate.name)
             )
-            tag = {"FAIL": "failure", "INCONCLUSIVE": "error", "NOT JUDGED": "skipped"}
-            if gate.verdict in tag:
-                ElementTree.SubElement(case, tag[gate.verdict], message=_sentence(gate))
+            said = xml_text(sentence(gate))
+            if gate.verdict == "PASS":
+                ElementTree.SubElement(case, "system-out").text = said
+            else:
+                ElementTree.SubElement(case, _TAGS[gate.verdict], message=said)
     if missing := release.without_variant:
         count = str(len(missing))
         suite = ElementTree.SubElement(
@@ -95,9 +97,9 @@ def to_junit(release: ReleaseVerdict) -> bytes:
         )
         for backend in missing:
             case = ElementTree.SubElement(
-                suite, "testcase", classname="selection", name=_xml(backend)
+                suite, "testcase", classname="selection", name=xml_text(backend)
             )
-            message = _xml(_nothing_to_judge(release, backend))
+            message = xml_text(_nothing_to_judge(release, backend))
             ElementTree.SubElement(case, "failure", message=message)
     ElementTree.indent(root)
     document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
@@ -110,16 +112,16 @@ def to_markdown(release: ReleaseVerdict) -> str:
     lines = [
         f"# {release.verdict}",
         "",
-        f"{data.n} inputs of {_cell(data.name)}, split {_cell(data.split)}.",
+        f"{data.n} inputs of {markdown_text(data.name)}, split {markdown_text(data.split)}.",
     ]
     if missing := release.without_variant:
         lines.append("")
-        lines += [f"- {_cell(_nothing_to_judge(release, backend))}." for backend in missing]
+        lines += [f"- {markdown_text(_nothing_to_judge(release, backend))}." for backend in missing]
     for variant in release.variants:
         verdict = variant.verdict
         lines += [
             "",
-            f"## {_cell(variant.id)}: {verdict.verdict}",
+            f"## {markdown_text(variant.id)}: {verdict.verdict}",
             "",
             f"Bounds are one-sided at {1 - verdict.alpha:.4g}.",
             "",
@@ -135,9 +137,11 @@ def to_markdown(release: ReleaseVerdict) -> str:
             ),
         ]
         remarks = [
-            _sentence(gate) for gate in verdict.gates if gate.verdict in ("FAIL", "INCONCLUSIVE")
+            markdown_text(sentence(gate))
+            for gate in verdict.gates
+            if gate.verdict != "PASS" or gate.detail
         ]
-        remarks += [f"Note: {_cell(note)}." for note in verdict.notes]
+        remarks += [f"Note: {markdown_text(note)}." for note in verdict.notes]
         if remarks:
             lines += ["", *(f"- {remark}" for remark in remarks)]
     return "\n".join([*lines, *_selection(release)]) + "\n"
@@ -151,17 +155,24 @@ def _variant(variant: JudgedVariant) -> dict[str, Any]:
         "file": variant.file,
         "verdict": variant.verdict.verdict,
         "alpha": variant.verdict.alpha,
-        "gates": [asdict(gate) for gate in variant.verdict.gates],
+        "gates": [_gate(gate) for gate in variant.verdict.gates],
         "metrics": {side: dict(values) for side, values in variant.verdict.metrics.items()},
         "notes": list(variant.verdict.notes),
     }
+
+
+def _gate(gate: GateResult) -> dict[str, Any]:
+    document = asdict(gate)
+    if not gate.detail:
+        del document["detail"]
+    return document
 
 
 def _selection(release: ReleaseVerdict) -> list[str]:
     """The table of the candidates; every figure is of the split that they competed on."""
     if not release.selection:
         return []
-    split = _cell(release.selection[0].split)
+    split = markdown_text(release.selection[0].split)
     return [
         "",
         f"## Candidates on {split}",
@@ -174,10 +185,11 @@ def _selection(release: ReleaseVerdict) -> list[str]:
 
 def _compared(entry: ComparedVariant) -> str:
     figures = " | ".join(f"{entry.metrics[name]:.4f}" for name in ("top1", "nll", "ece"))
-    return (
-        f"| {_cell(entry.id)} | {_cell(entry.backend)} | {entry.p50_ms:.3f} | {figures} | "
-        f"{'yes' if entry.chosen else 'no'} | {_cell(entry.reason)} |"
+    name, backend, reason = (
+        markdown_text(text) for text in (entry.id, entry.backend, entry.reason)
     )
+    chosen = "yes" if entry.chosen else "no"
+    return f"| {name} | {backend} | {entry.p50_ms:.3f} | {figures} | {chosen} | {reason} |"
 
 
 def _nothing_to_judge(release: ReleaseVerdict, backend: str) -> str:
@@ -190,35 +202,43 @@ def _nothing_to_judge(release: ReleaseVerdict, backend: str) -> str:
 def _row(gate: GateResult) -> str:
     figures = (gate.estimate, gate.lower, gate.upper)
     shown = " | ".join("" if value is None else f"{value:.4f}" for value in figures)
-    return f"| {gate.name} | {shown} | {gate.limit:g} | {gate.n} | {gate.verdict} |"
+    name = markdown_text(gate.name) if gate.name.startswith(SLICE) else gate.name
+    return f"| {name} | {shown} | {gate.limit:g} | {gate.n} | {gate.verdict} |"
 
 
-def _sentence(gate: GateResult) -> str:
-    """What a gate that did not pass says."""
-    unit = "rounds of measurement" if gate.name == LATENCY else "labelled inputs"
-    if gate.estimate is None or gate.lower is None or gate.upper is None:
-        return f"{gate.name}: not judged, there is no measurement"
+def sentence(gate: GateResult) -> str:
+    """A gate in a sentence: its name, the harm seen, the bound that decides, the limit.
+
+    An open gate says in it how much more would decide it.
+
+    Example:
+        >>> sentence(GateResult(name="nll", estimate=0.031, lower=0.025, upper=0.037, limit=0.02,
+        ...                     n=600, verdict="FAIL", more_samples=0))
+        'nll: the harm seen is 0.031, at least 0.025, over the limit 0.02'
+    """
+    detail = f" ({gate.detail})" if gate.detail else ""
+    if gate.verdict == "NOT JUDGED":
+        return f"{gate.name}: not judged, the limit is {gate.limit:g}{detail}"
+    return f"{gate.name}: the harm seen is {_figure(gate.estimate)}, {_judged(gate)}{detail}"
+
+
+def _judged(gate: GateResult) -> str:
     if gate.verdict == "FAIL":
-        return f"{gate.name}: the harm is at least {gate.lower:.4g}, over the limit {gate.limit:g}"
-    more = (
-        f"no number of further {unit} decides it while the harm lies on the limit"
-        if gate.more_samples is None
-        else f"{gate.more_samples} more {unit} would decide it with 80 % power"
-    )
-    return (
-        f"{gate.name}: the harm is between {gate.lower:.4g} and {gate.upper:.4g}, "
-        f"the limit {gate.limit:g}; {more}"
-    )
+        return f"at least {_figure(gate.lower)}, over the limit {gate.limit:g}"
+    if gate.verdict == "PASS":
+        return f"at most {_figure(gate.upper)}, within the limit {gate.limit:g}"
+    between = f"between {_figure(gate.lower)} and {_figure(gate.upper)}, the limit {gate.limit:g}; "
+    unit = counted(gate.name)
+    if gate.more_samples is not None:
+        return f"{between}{gate.more_samples} more {unit} would decide it with 80 % power"
+    if gate.upper is None:
+        return f"{between}nothing bounds it"
+    return f"{between}no number of further {unit} decides it while the harm lies on the limit"
+
+
+def _figure(value: float | None) -> str:
+    return "anything" if value is None else f"{value:.4g}"
 
 
 def _count(gates: Sequence[GateResult], verdict: str) -> str:
     return str(sum(gate.verdict == verdict for gate in gates))
-
-
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("�", text)
-
-
-def _cell(text: str) -> str:
-    """Text that cannot end a table's cell or start a tag."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from edgetl.bench.compare import ratio
+from edgetl.bench.cells import Cell
+from edgetl.bench.compare import Pair, ratio
 from edgetl.bench.measure import Seconds
 from edgetl.gate.align import align
 from edgetl.gate.harms import Harm
 from edgetl.gate.judge import harms_of, report_metrics
+from edgetl.gate.measured import measured_harms
 from edgetl.gate.policy import Policy
 from edgetl.gate.predictions import Predictions
+from edgetl.gate.verdict import LATENCY
 
 SHARE_OF_MARGIN = 0.5
 """A candidate competes while each harm seen on val is within this share of its limit: one that
@@ -32,12 +35,16 @@ class Candidate:
         p50_ms: At the policy's objective.
         seconds: float64 [rounds, calls] of the run that all candidates were measured in; without
             it only an equal p50 counts as a tie.
+        bench, cell: As `judge` takes them; with either, the policy's limits on p90, p99, size and
+            memory are looked at as well.
     """
 
     backend: str
     predictions: Predictions
     p50_ms: float
     seconds: Seconds | None = None
+    bench: Pair | None = None
+    cell: Cell | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +100,8 @@ def select(
     Args:
         candidates: By variant id.
         reference: The reference's predictions on val.
-        policy: Half of each limit is what a harm may come to; the latency limit counts whole.
+        policy: Half of each limit is what a harm may come to; limits on what was measured, not
+            answered, count whole.
         reference_p50_ms: The reference's latency; without it nobody drops out for being slow.
         required: The backends that get a winner; all when None. Candidates of the others are
             listed with their figures, and alpha is not shared with them.
@@ -104,7 +112,8 @@ def select(
         increase.
 
     Raises:
-        GateError: When predictions do not fit together.
+        GateError: When predictions do not fit together, a slice of the policy is not there, or it
+            states a limit that nothing was measured for.
 
     Example:
         >>> answers = Predictions(labels=[0, 1], probabilities=[[1.0, 0.0], [0.0, 1.0]])
@@ -183,15 +192,27 @@ def _bar(
     reference_p50_ms: float | None,
 ) -> str:
     for harm in harms:
-        if not harm.estimate <= SHARE_OF_MARGIN * harm.limit:
+        # What val says nothing about, test may; it bars nobody.
+        if not harm.unknown and not harm.estimate <= SHARE_OF_MARGIN * harm.limit:
             return (
                 f"{harm.name} on val is {harm.estimate:.4g}, over half of the limit {harm.limit:g}"
             )
+    for harm in _measured(candidate, policy):
+        if not harm.estimate <= harm.limit:
+            return f"{harm.name} is {harm.estimate:.4g}, the limit {harm.limit:g}"
     if reference_p50_ms is not None:
         slower = candidate.p50_ms / reference_p50_ms
         if not slower <= policy.max_p50_ratio:
             return f"p50 is {slower:.3g} of the reference's, the limit {policy.max_p50_ratio:g}"
     return ""
+
+
+def _measured(candidate: Candidate, policy: Policy) -> tuple[Harm, ...]:
+    """What was measured and is limited; p50 is looked at by itself, for all that have one."""
+    if candidate.bench is None and candidate.cell is None:
+        return ()
+    harms = measured_harms(policy, candidate.bench, candidate.cell)
+    return tuple(harm for harm in harms if harm.name != LATENCY)
 
 
 def _not_required(backend: str, entrants: Mapping[str, _Entrant]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -15,7 +16,29 @@ GateOutcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT JUDGED"]
 EXIT_CODES: Mapping[Outcome, int] = MappingProxyType({"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 4})
 
 LATENCY = "latency"
-"""The one gate whose n and more_samples count rounds of measurement, not images."""
+P90 = "p90_ratio"
+P99 = "p99_ms"
+SIZE = "size_mb"
+MEMORY = "memory_mb"
+SLICE = "slice:"
+"""What the name of a slice's gate begins with; ``COLUMN=VALUE`` follows."""
+
+MEASURED = frozenset({LATENCY, P90, P99, SIZE, MEMORY})
+"""The gates that measurements decide, not images."""
+
+
+def counted(gate: str) -> str:
+    """What a gate's n and more_samples count.
+
+    Example:
+        >>> counted("nll"), counted("p99_ms")
+        ('labelled inputs', 'measured calls')
+    """
+    if gate in (LATENCY, P90):
+        return "rounds of measurement"
+    if gate in MEASURED:
+        return "measured calls"
+    return "labelled inputs of the slice" if gate.startswith(SLICE) else "labelled inputs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +46,18 @@ class GateResult:
     """One harm against its limit.
 
     Attributes:
-        name: ``top1_drop``, ``nll``, ``brier``, ``flips`` or ``latency``.
+        name: ``top1_drop``, ``nll``, ``brier``, ``confidence_gap``, ``log_temperature_ratio``,
+            ``flips``, ``worst_class``, ``slice:COLUMN=VALUE``, ``latency``, ``p90_ratio``,
+            ``p99_ms``, ``size_mb`` or ``memory_mb``.
         estimate: The harm seen; None when the gate was not judged.
-        lower, upper: One-sided bounds of the harm, each at 1 − alpha.
+        lower, upper: One-sided bounds of the harm, each at 1 − alpha; None where nothing bounds it.
         limit: The most harm that the policy allows.
-        n: Images; for ``latency`` rounds of measurement.
+        n: Images, of the slice for a slice; for latencies rounds of measurement, for ``p99_ms``
+            calls, for size and memory 1.
         verdict: NOT JUDGED when there is no data for it; it then decides nothing.
-        more_samples: How many further images (rounds) would decide an INCONCLUSIVE gate with 80 %
-            power; 0 when it is decided; None when no number would, or it was not judged.
+        more_samples: How many further of what n counts would decide an INCONCLUSIVE gate with
+            80 % power; 0 when it is decided; None when no number would, or it was not judged.
+        detail: What the figures do not say, such as which class is the worst.
     """
 
     name: str
@@ -41,6 +68,7 @@ class GateResult:
     n: int
     verdict: GateOutcome
     more_samples: int | None
+    detail: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +101,18 @@ class Verdict:
 
     @property
     def more_samples(self) -> int | None:
-        """How many further images would decide every gate that images decide.
+        """How many further images of the same mix would decide every gate that images decide.
 
         0 when they are all decided; None when no number would.
         """
         wanted = 0
         for gate in self.gates:
-            if gate.verdict == "INCONCLUSIVE" and gate.name != LATENCY:
+            if gate.verdict == "INCONCLUSIVE" and gate.name not in MEASURED:
                 if gate.more_samples is None:
                     return None
-                wanted = max(wanted, gate.more_samples)
+                # A slice counts its own images only, and gets its share of the further ones.
+                share = gate.n / self.n if gate.name.startswith(SLICE) else 1.0
+                wanted = max(wanted, math.ceil(gate.more_samples / share))
         return wanted
 
     @property

@@ -99,8 +99,21 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "one point.",
         "gate.policy.max_nll_increase": "Of the mean negative log-likelihood, in nats.",
         "gate.policy.max_brier_increase": "Of the mean Brier score, summed over classes.",
+        "gate.policy.max_confidence_gap": "Of mean confidence minus accuracy, either way.",
+        "gate.policy.max_log_temperature_ratio": "Of the log ratio of the temperatures that would "
+        "fit candidate and reference, either way.",
         "gate.policy.max_flip_rate": "The share of samples whose top class changes.",
+        "gate.policy.max_worst_class_drop": "Top-1 lost by the worst class; off when left out.",
+        "gate.policy.max_slice_drop": "Top-1 lost by each slice; off when left out.",
+        "gate.policy.slices": "Columns of the data, or column=value for one value; every column "
+        "when left out.",
         "gate.policy.max_p50_ratio": "The candidate's median latency over the reference's.",
+        "gate.policy.max_p90_ratio": "The same of the 90th percentile; off when left out.",
+        "gate.policy.max_p99_ms": "The candidate's 99th percentile, in milliseconds a call; off "
+        "when left out.",
+        "gate.policy.max_size_mb": "The candidate's files, in MiB; off when left out.",
+        "gate.policy.max_memory_mb": "Peak memory of a process that loads the candidate and "
+        "answers once, in MiB; off when left out.",
         "gate.policy.alpha": "One-sided error rate of every bound.",
         "gate.policy.objective": "What latency is measured at.",
         "gate.policy.objective.batch": "Samples a call.",
@@ -111,6 +124,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "bundle.golden_images": "How many samples.",
         "report": "The HTML page.",
         "report.occlusion_seconds": "Time to look for what each flip was seen by; 0 leaves it out.",
+        "report.waterfall_images": "Val samples on which the answers are compared step by step.",
     }
 )
 """A sentence for each key by its dotted name; the parts of an input are described as the input."""
@@ -137,6 +151,7 @@ EXAMPLES: Mapping[str, tuple[object, ...]] = MappingProxyType(
         "model.transform": ("python:my_model:transform",),
         "compile.openvino_device": ("CPU", "GPU", "AUTO"),
         "gate.required": (["onnxruntime"],),
+        "gate.policy.slices": (["camera"], ["camera=night"]),
     }
 )
 """Values that an editor may offer."""

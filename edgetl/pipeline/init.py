@@ -194,7 +194,8 @@ def _candidates() -> tuple[str, ...]:
 
 def _policy() -> tuple[str, ...]:
     policy = Policy()
-    limits = [name for name in Policy.__dataclass_fields__ if name.startswith("max_")]
+    names = (name for name in Policy.__dataclass_fields__ if name.startswith("max_"))
+    limits = [name for name in names if getattr(policy, name) is not None]
     return (
         "[gate.policy]",
         comment("These limits hold when they are left out."),

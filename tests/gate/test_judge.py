@@ -6,17 +6,21 @@ from scipy.stats import binom
 
 from edgetl.errors import GateError
 from edgetl.gate import Objective, Policy, judge
+from edgetl.gate.harms import Harm
 from edgetl.gate.judge import shown_harms
 from edgetl.stats import tango
 
 
 def test_the_reference_passes_against_itself(make, make_pair):
-    verdict = judge(make(), make(), Policy(), bench=make_pair(0.5))
+    answers = make(wrong=range(40))
+    verdict = judge(answers, answers, Policy(), bench=make_pair(0.5))
     assert verdict.verdict == "PASS"
     assert [gate.name for gate in verdict.gates] == [
         "top1_drop",
         "nll",
         "brier",
+        "confidence_gap",
+        "log_temperature_ratio",
         "flips",
         "latency",
     ]
@@ -101,6 +105,8 @@ def test_latency_at_another_objective_is_refused(make, make_pair):
 class _Harm:
     """A harm whose p-value is known: its bound at level a is over the limit when p <= a."""
 
+    exact = False
+
     def __init__(self, name: str, p: float) -> None:
         self.name, self.limit, self.p = name, 0.0, p
 
@@ -118,6 +124,20 @@ def test_shown_harms_are_those_of_holm(seed):
     assert shown_harms(harms, 0.05) == {str(i) for i in np.nonzero(rejected)[0]}  # type: ignore[arg-type]
 
 
+def test_a_figure_without_an_error_takes_no_share_of_alpha():
+    size = Harm(
+        name="size_mb",
+        limit=1.0,
+        n=1,
+        estimate=2.0,
+        bounds=lambda _alpha: (2.0, 2.0),
+        size=lambda _harm, _alpha: None,
+        exact=True,
+    )
+    harms = [_Harm("first", 0.02), _Harm("second", 0.04), size]
+    assert shown_harms(harms, 0.05) == {"first", "second", "size_mb"}  # type: ignore[arg-type]
+
+
 def test_fitted_inputs_must_not_be_tested(make):
     shared = [make().ids[3]]
     with pytest.raises(GateError, match="calibration inputs"):
@@ -127,6 +147,30 @@ def test_fitted_inputs_must_not_be_tested(make):
     with pytest.raises(GateError, match="without ids"):
         judge(make(ids=None), make(ids=None), Policy(), ptq_ids=shared)
     assert judge(make(), make(), Policy(), ptq_ids=["ff"]).verdict == "PASS"
+
+
+def test_without_an_error_on_either_side_there_is_no_temperature_to_compare(make):
+    gate = judge(make(), make(), Policy()).gate("log_temperature_ratio")
+    assert (gate.verdict, gate.estimate) == ("NOT JUDGED", None)
+    assert "right on every image" in gate.detail
+    stated = judge(make(), make(), Policy(max_log_temperature_ratio=0.05))
+    gate = stated.gate("log_temperature_ratio")
+    assert (gate.verdict, gate.upper, gate.more_samples) == ("INCONCLUSIVE", None, None)
+    assert stated.verdict == "INCONCLUSIVE"
+
+
+def test_an_error_on_one_side_only_leaves_the_temperature_open(make):
+    gate = judge(make(), make(wrong=[3]), Policy()).gate("log_temperature_ratio")
+    assert (gate.verdict, gate.lower, gate.upper) == ("INCONCLUSIVE", 0.0, None)
+    assert "fits the reference, right" in gate.detail
+
+
+def test_fewer_than_the_minimum_is_said_for_every_gate_that_has_one(make):
+    verdict = judge(make(40), make(40), Policy())
+    for name, fewest in (("top1_drop", 268), ("flips", 99)):
+        gate = verdict.gate(name)
+        assert (gate.verdict, gate.more_samples) == ("INCONCLUSIVE", fewest - 40)
+        assert f"it takes at least {fewest}" in gate.detail
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, -1.0, float("nan")])
