@@ -1,12 +1,18 @@
-"""The arguments of the commands that make a release: init, release, its stages, gate, report."""
+"""The arguments of the commands that make a release and look at it, from init to waterfall."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from edgetl.cli import gate_command, init_command, release_commands, report_command
-from edgetl.cli.arguments import add_common
+from edgetl.cli import (
+    gate_command,
+    init_command,
+    release_commands,
+    report_command,
+    waterfall_command,
+)
+from edgetl.cli.arguments import add_common, positive_int
 from edgetl.cli.command_parser import Parser, add_command
 
 STAGES = {
@@ -29,6 +35,7 @@ def add_release_commands(commands: Any) -> None:
             _add_gate(commands)
         _add_stage(commands, name, text)
     _add_report(commands)
+    _add_waterfall(commands)
 
 
 def _add_config(parser: Parser) -> None:
@@ -160,4 +167,29 @@ def _add_report(commands: Any) -> None:
     )
     _add_judged(parser)
     parser.add_argument("--page", type=Path, metavar="FILE", help="the page of stored predictions")
+    add_common(parser)
+
+
+def _add_waterfall(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "waterfall",
+        "show at which step a candidate's answers move away from the reference's",
+        waterfall_command.waterfall_command,
+        "edgetl waterfall examples/digits.toml",
+        "edgetl waterfall examples/digits.toml --variant ov-int8 --images 512",
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="the release's TOML file")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the finished run's folder (runs/NAME)"
+    )
+    parser.add_argument(
+        "--variant", metavar="ID", help="the candidate; the gate's winners when left out"
+    )
+    parser.add_argument(
+        "--images",
+        type=positive_int,
+        metavar="N",
+        help="val inputs to ask ([report] waterfall_images, 256)",
+    )
     add_common(parser)

@@ -151,9 +151,38 @@ def _compare(
 
 def _own(image: Array, transform: Transform, spec: ImageInput, at: int) -> NDArray[np.float32]:
     picture = Image.fromarray(np.ascontiguousarray(image))
+    picture = picture.convert("L" if spec.channels == "grey" else "RGB")
+    return transformed(picture, transform, spec, at=at)
+
+
+def transformed(
+    picture: Image.Image, transform: Transform, spec: ImageInput, *, at: int
+) -> NDArray[np.float32]:
+    """What the network's own transform makes of one picture, checked.
+
+    Args:
+        picture: As the transform takes it.
+        transform: As in `check_preprocessing`.
+        spec: The size and channels that the network takes.
+        at: The picture's index, for an error.
+
+    Returns:
+        float32 [channels, height, width].
+
+    Raises:
+        ModelError: When the transform raises, or gives another type, shape or dtype, or a value
+            that is not finite.
+
+    Example:
+        >>> from torchvision.transforms import v2
+        >>> own = v2.Compose([v2.Resize([8, 8]), v2.ToImage(), v2.ToDtype(torch.float32, True)])
+        >>> picture = Image.new("RGB", (20, 30), "white")
+        >>> transformed(picture, own, ImageInput(height=8, width=8), at=0).shape
+        (3, 8, 8)
+    """
     expected = (spec.channel_count, spec.height, spec.width)
     try:
-        answer = transform(picture.convert("L" if spec.channels == "grey" else "RGB"))
+        answer = transform(picture)
     except (Exception, SystemExit) as error:
         raise _bad_answer(at, told_anywhere(error), expected) from error
     if not isinstance(answer, torch.Tensor):

@@ -279,9 +279,12 @@ class GateSection:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ReportSection:
-    """How long the report may look for what each flip was seen by (occlusion maps)."""
+    """How long the report may look for what each flip was seen by (occlusion maps), and of how
+    many val inputs the waterfall compares the answers (all of them when there are fewer).
+    """
 
     occlusion_seconds: Annotated[float, Field(ge=0)] = 30.0
+    waterfall_images: Count = 256
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
