@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import edgetl
+from edgetl.backends import registry
 from edgetl.doctor.checks import Check, run_checks
 from edgetl.doctor.conflicts import conflicts
 from edgetl.doctor.finding import Finding
@@ -148,7 +149,23 @@ def _notes(machine: Machine, checks: Sequence[Check]) -> list[Finding]:
                 fix="sudo cpupower frequency-set --governor performance",
             )
         )
-    return found + _unused(machine, checks)
+    return [*_no_backend(checks), *found, *_unused(machine, checks)]
+
+
+def _no_backend(checks: Sequence[Check]) -> list[Finding]:
+    """An environment without a backend is whole, and can do nothing with a bundle."""
+    runtimes = [check for check in checks if check.backend in registry.names()]
+    if any(check.outcome == "works" or check.broken for check in runtimes):
+        return []
+    return [
+        Finding(
+            kind="note",
+            subject="backends",
+            got="none that works: no bundle can answer here",
+            expected=f"one of {', '.join(registry.names())}",
+            fix="pip install 'edgetl[cpu]' or 'edgetl[openvino]'",
+        )
+    ]
 
 
 def _unused(machine: Machine, checks: Sequence[Check]) -> list[Finding]:

@@ -42,6 +42,14 @@ def test_nothing_broken_is_exit_0() -> None:
     assert found.findings == () and found.ok and found.exit_code == 0
 
 
+@pytest.mark.parametrize(
+    "checks", [[], [dataclasses.replace(CPU, outcome="missing", expected=False)]]
+)
+def test_an_environment_without_a_backend_is_said(checks: list[Check]) -> None:
+    (finding,) = report([], MACHINE, checks).findings
+    assert finding.kind == "note" and "edgetl[openvino]" in finding.fix
+
+
 def test_a_broken_backend_is_exit_1_and_comes_first() -> None:
     slow = dataclasses.replace(MACHINE, governor="powersave")
     failed = Check(
