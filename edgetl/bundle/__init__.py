@@ -5,16 +5,20 @@ from edgetl.bundle.manifest import FileEntry, GoldenFiles, Manifest, ManifestVar
 from edgetl.bundle.pack import BundleContent, pack_zip, write_bundle
 from edgetl.bundle.problem import Problem
 from edgetl.bundle.read import Bundle, describe_bundle, open_bundle, verify_bundle
+from edgetl.bundle.tables import ConformalTable, ThresholdColumns, ThresholdTable
 
 __all__ = [
     "Bundle",
     "BundleContent",
+    "ConformalTable",
     "FileEntry",
     "GoldenFiles",
     "GoldenSet",
     "Manifest",
     "ManifestVariant",
     "Problem",
+    "ThresholdColumns",
+    "ThresholdTable",
     "default_tolerance",
     "describe_bundle",
     "open_bundle",

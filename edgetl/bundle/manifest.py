@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from edgetl.bundle.tables import ConformalTable, ThresholdTable, table_to_json
 from edgetl.files import canonical_json
 from edgetl.input_json import input_to_json
 from edgetl.spec import ClassifierInput, Setting, Variant
@@ -43,6 +44,8 @@ class ManifestVariant:
         p50_ms: Median latency in milliseconds at the policy's batch and threads, on the machine
             of the release; None when it was not measured.
         execution: What was really executed (device, threads, layer precisions), as plain data.
+        thresholds: Which of its thresholds do what the reference's do; None when nobody compared.
+        conformal: Quantiles for sets of labels; None when none were fitted.
     """
 
     variant: Variant
@@ -50,6 +53,8 @@ class ManifestVariant:
     temperature: float = 1.0
     p50_ms: float | None = None
     execution: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    thresholds: ThresholdTable | None = None
+    conformal: ConformalTable | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +136,10 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def _variant_to_json(entry: ManifestVariant) -> dict[str, Any]:
+    tables = {"thresholds": entry.thresholds, "conformal": entry.conformal}
     return {
+        # A key that is optional is left out: a bundle without tables keeps its bytes.
+        **{key: table_to_json(table) for key, table in tables.items() if table is not None},
         "id": entry.variant.id,
         "backend": entry.variant.backend,
         "precision": str(entry.variant.precision),

@@ -22,6 +22,7 @@ from edgetl.bundle.manifest import (
     VerdictName,
 )
 from edgetl.bundle.problem import MANIFEST, RESERVED, path_fault, paths_fault
+from edgetl.bundle.tables import read_conformal, read_thresholds
 from edgetl.errors import BundleError, DataError, SpecError
 from edgetl.files import parse_json
 from edgetl.input_json import input_from_json, input_to_json
@@ -113,6 +114,7 @@ def _input(node: Node) -> ClassifierInput:
 
 def _variant(node: Node) -> ManifestVariant:
     p50 = node.key("p50_ms")
+    optional = node.mapping()
     return ManifestVariant(
         variant=Variant(
             id=_matching(node.key("id"), _ID, "letters, digits, '.', '_', '-', at most 64"),
@@ -132,6 +134,8 @@ def _variant(node: Node) -> ManifestVariant:
         execution=MappingProxyType(
             {key: item.value for key, item in node.key("execution").mapping().items()}
         ),
+        thresholds=read_thresholds(optional["thresholds"]) if "thresholds" in optional else None,
+        conformal=read_conformal(optional["conformal"]) if "conformal" in optional else None,
     )
 
 

@@ -13,6 +13,7 @@ from edgetl.cli.messages import print_error, print_problem
 from edgetl.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
+    from edgetl.runtime.prediction import Prediction
     from edgetl.runtime.selftest import SelftestReport
 
 
@@ -33,8 +34,14 @@ def predict_command(options: argparse.Namespace) -> int:
         threads=options.threads,
         device=options.device,
     ) as classifier:
-        predictions = classifier.predict(inputs, top_k=options.top_k)
+        predictions = classifier.predict(
+            inputs,
+            top_k=options.top_k,
+            threshold_of_reference=options.threshold_of_reference,
+            keep=options.keep,
+        )
         variant = classifier.variant.id
+    sets = [_label_set(options, one) for one in predictions]
     write_result(
         options,
         {
@@ -48,16 +55,29 @@ def predict_command(options: argparse.Namespace) -> int:
                     "confidence": one.confidence,
                     "entropy": one.entropy,
                     "top": [[label, p] for label, p in one.top],
+                    "threshold": one.threshold,
+                    "accepted": one.accepted,
+                    "set": labels,
                 }
-                for path, one in zip(options.inputs, predictions, strict=True)
+                for path, one, labels in zip(options.inputs, predictions, sets, strict=True)
             ],
         },
     )
     if _prints_results(options):
-        for path, one in zip(options.inputs, predictions, strict=True):
+        for path, one, labels in zip(options.inputs, predictions, sets, strict=True):
             others = "  ".join(f"{label} {p:.4f}" for label, p in one.top)
             print(f"{path}: {one.label}  ({others}; entropy {one.entropy:.3f} nats; {variant})")
+            if one.threshold is not None:
+                word, sign = ("accepted", "≥") if one.accepted else ("not accepted", "<")
+                print(f"  {word}: {one.confidence:.4f} {sign} {one.threshold:.4f}")
+            if labels is not None:
+                shown = ", ".join(labels) or "no label is probable enough"
+                print(f"  set at coverage {options.coverage:g} ({options.method}): {shown}")
     return 0
+
+
+def _label_set(options: argparse.Namespace, one: Prediction) -> tuple[str, ...] | None:
+    return None if options.coverage is None else one.set(options.coverage, options.method)
 
 
 def _read_input(path: Path) -> Any:
@@ -170,6 +190,9 @@ def _shortened(facts: dict[str, Any]) -> dict[str, Any]:
         variant["execution"] = variant["execution"] | {
             "layers": [f"{count} × {kind}" for kind, count in sorted(counts.items())]
         }
+        for table in ("thresholds", "conformal"):
+            if table in variant:
+                variant[table] = f"fitted on {variant[table]['n']} inputs"
         variant["files"] = [f"{name} ({files[name]['size']:,} bytes)" for name in variant["files"]]
     return facts | {
         "variants": variants,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,16 @@ def _add_choice(parser: Parser) -> None:
     )
 
 
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, which is not a number between 0 and 1")
+    return value
+
+
 def _add_predict(commands: Any) -> None:
     parser = add_command(
         commands,
@@ -49,6 +61,7 @@ def _add_predict(commands: Any) -> None:
         "classify images with a bundle's fastest passing variant",
         bundle_commands.predict_command,
         "edgetl predict runs/digits/bundle/digits-1.0.0.edgetl 7.png",
+        "edgetl predict runs/digits/bundle/digits-1.0.0.edgetl 7.png --threshold-of-reference 0.8",
     )
     _add_bundle(parser)
     parser.add_argument(
@@ -62,6 +75,32 @@ def _add_predict(commands: Any) -> None:
     _add_choice(parser)
     parser.add_argument(
         "--top-k", type=positive_int, default=5, metavar="K", help="classes to print (5)"
+    )
+    parser.add_argument(
+        "--threshold-of-reference",
+        type=_fraction,
+        metavar="P",
+        help="say whether the answer is accepted, at the variant's counterpart of this threshold "
+        "of the reference",
+    )
+    parser.add_argument(
+        "--keep",
+        choices=("acceptance", "precision"),
+        default="acceptance",
+        help="what the counterpart keeps: acceptance (how many are accepted) or precision (how "
+        "many of these are right) (acceptance)",
+    )
+    parser.add_argument(
+        "--coverage",
+        type=_fraction,
+        metavar="C",
+        help="print the set of labels that holds the true one for this share of inputs",
+    )
+    parser.add_argument(
+        "--method",
+        choices=("lac", "aps"),
+        default="lac",
+        help="how the set is made: lac (the smallest sets) or aps (larger where it is hard) (lac)",
     )
     parser.epilog = (
         f"{parser.epilog}\n\n--quiet prints nothing but errors, no label either; for a program "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
@@ -18,29 +17,12 @@ from edgetl.bundle import Bundle, Manifest, ManifestVariant, open_bundle
 from edgetl.errors import UsageError
 from edgetl.metrics.probability import entropy
 from edgetl.runtime.answers import Source, answers, check_fit
+from edgetl.runtime.lookup import Keep, threshold_for
+from edgetl.runtime.prediction import LabelSets, Prediction
 from edgetl.runtime.selection import select_variant
 from edgetl.spec import Variant
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prediction:
-    """One answer.
-
-    Attributes:
-        label: The most probable class.
-        index: Its place among the classes; of equal ones, the first.
-        confidence: Its probability.
-        probabilities: float32 [K], one per class, in the order of `Classifier.classes`; read-only.
-        top: The most probable classes with their probabilities, the best first.
-        entropy: Of the probabilities, in nats: 0 when certain, log K when all are equal.
-    """
-
-    label: str
-    index: int
-    confidence: float
-    probabilities: NDArray[np.float32]
-    top: tuple[tuple[str, float], ...]
-    entropy: float
+__all__ = ["Classifier", "Prediction"]
 
 
 class Classifier:
@@ -59,6 +41,9 @@ class Classifier:
         self._manifest = manifest
         self._chosen = chosen
         self._backend = backend
+        self._sets = LabelSets(
+            classes=manifest.classes, table=chosen.conformal, variant=chosen.variant.id
+        )
 
     @classmethod
     def load(
@@ -142,13 +127,32 @@ class Classifier:
         return self._backend
 
     @overload
-    def predict(self, x: Source, *, top_k: int = 5) -> Prediction: ...
+    def predict(
+        self,
+        x: Source,
+        *,
+        top_k: int = 5,
+        threshold_of_reference: float | None = None,
+        keep: Keep = "acceptance",
+    ) -> Prediction: ...
 
     @overload
-    def predict(self, x: list[Any] | tuple[Any, ...], *, top_k: int = 5) -> list[Prediction]: ...
+    def predict(
+        self,
+        x: list[Any] | tuple[Any, ...],
+        *,
+        top_k: int = 5,
+        threshold_of_reference: float | None = None,
+        keep: Keep = "acceptance",
+    ) -> list[Prediction]: ...
 
     def predict(
-        self, x: Source | list[Any] | tuple[Any, ...], *, top_k: int = 5
+        self,
+        x: Source | list[Any] | tuple[Any, ...],
+        *,
+        top_k: int = 5,
+        threshold_of_reference: float | None = None,
+        keep: Keep = "acceptance",
     ) -> Prediction | list[Prediction]:
         """Classify one input, or each of a list.
 
@@ -157,22 +161,34 @@ class Classifier:
                 or [height, width, 3]; for a tensor classifier also a float32 array of its shape.
                 A list or tuple of these gives a list of predictions.
             top_k: How many classes `Prediction.top` holds; all when there are fewer.
+            threshold_of_reference: The confidence from which an app would act on the reference's
+                answer. `Prediction.threshold` is then this variant's counterpart, from the
+                bundle, and `Prediction.accepted` says whether the confidence reaches it.
+            keep: What the counterpart keeps as it was: ``"acceptance"``, the share of inputs that
+                are accepted, or ``"precision"``, the share of these that are right, which a
+                release knows far less exactly.
 
         Raises:
             DataError: When an input cannot be decoded, or the list is empty.
             SpecError: When an array has another dtype or shape, or holds NaN or infinity.
             BackendError: When the backend fails or answers something other than probabilities,
                 or after `close` or a fork.
-            UsageError: When `top_k` is below 1.
+            UsageError: When `top_k` is below 1; for a threshold outside of the bundle's table or
+                a bundle without one.
         """
         if top_k < 1:
             raise UsageError("top_k", got=str(top_k), expected="at least 1", fix="pass 1 or more")
+        threshold = None
+        if threshold_of_reference is not None:
+            threshold = threshold_for(
+                self._chosen.thresholds, threshold_of_reference, keep, self.variant.id
+            )
         inputs: Sequence[Source] = x if isinstance(x, list | tuple) else [x]
         rows = answers(
             self._backend, inputs, self._manifest.input, classes=len(self._manifest.classes)
         )
         found = [
-            self._prediction(row, float(nats), top_k)
+            self._prediction(row, float(nats), top_k, threshold)
             for row, nats in zip(rows, entropy(rows), strict=True)
         ]
         return found if isinstance(x, list | tuple) else found[0]
@@ -192,7 +208,9 @@ class Classifier:
     ) -> None:
         self.close()
 
-    def _prediction(self, row: NDArray[np.float32], nats: float, top_k: int) -> Prediction:
+    def _prediction(
+        self, row: NDArray[np.float32], nats: float, top_k: int, threshold: float | None
+    ) -> Prediction:
         # A copy, so that one kept prediction does not hold its whole batch in memory.
         row = row.copy()
         row.flags.writeable = False
@@ -200,11 +218,15 @@ class Classifier:
         order = np.argsort(-row, kind="stable")[:top_k]
         classes = self._manifest.classes
         best = int(order[0])
+        confidence = float(row[best])
         return Prediction(
             label=classes[best],
             index=best,
-            confidence=float(row[best]),
+            confidence=confidence,
             probabilities=row,
             top=tuple((classes[at], float(row[at])) for at in order),
             entropy=nats,
+            threshold=threshold,
+            accepted=None if threshold is None else confidence >= threshold,
+            _sets=self._sets,
         )

@@ -13,7 +13,9 @@ from PIL import Image
 
 from edgetl.backends.base import Backend
 from edgetl.bundle import BundleContent, GoldenSet, ManifestVariant, verify_bundle, write_bundle
+from edgetl.bundle.fields import Node
 from edgetl.bundle.golden import GoldenInputs
+from edgetl.bundle.tables import read_conformal, read_thresholds
 from edgetl.data.decode import encode_png
 from edgetl.data.preprocess import to_batch
 from edgetl.data.samples import EncodedImages, Samples, SeveralSamples
@@ -22,6 +24,7 @@ from edgetl.gate import Predictions
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.stages.bench import REFERENCE
 from edgetl.pipeline.stages.gate import prediction_file
+from edgetl.pipeline.transfer import CONFORMAL, THRESHOLDS
 from edgetl.runtime.answers import answers
 from edgetl.spec import (
     Array,
@@ -86,13 +89,24 @@ def _entry(context: StageContext, variant: Variant) -> ManifestVariant:
     refit = context.json("quantize", "refit.json").get(variant.id, {"temperature": 1.0})
     cells = context.json("bench", "bench.json")["cells"]
     cell = next(cell for cell in cells if cell["variant"] == variant.id)
+    thresholds = _table(context, THRESHOLDS, variant.id)
+    conformal = _table(context, CONFORMAL, variant.id)
     return ManifestVariant(
         variant=variant,
         verdict="PASS",
         temperature=base * float(refit["temperature"]),
         p50_ms=float(cell["p50_ms"]),
         execution=context.json("compile", "execution.json")[variant.id],
+        thresholds=None if thresholds is None else read_thresholds(thresholds),
+        conformal=None if conformal is None else read_conformal(conformal),
     )
+
+
+def _table(context: StageContext, name: str, variant: str) -> Node | None:
+    """What the gate found out for an app; nothing, when the gate was an older edgetl's."""
+    if not (context.folder.stage("gate") / name).is_file():
+        return None
+    return Node(context.json("gate", name)["variants"][variant], f"{name}: {variant}")
 
 
 def _golden(context: StageContext, variants: dict[str, Variant]) -> GoldenSet | None:
