@@ -11,15 +11,23 @@ from edgetl.errors import UsageError
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with edgetl's errors and the nearest name for a misspelt one."""
+    """argparse, with edgetl's errors and the nearest name for a misspelt one.
+
+    Attributes:
+        words: First words that lead to another parser, such as ``plan`` of ``edgetl gate plan``:
+            a command with an optional argument of its own can have no commands below it.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
+        self.words: dict[str, Parser] = {}
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """As argparse's, but a command refuses what it does not know with its own usage."""
+        if args and args[0] in self.words:
+            return self.words[args[0]].parse_known_args(args[1:], namespace)
         known, rest = super().parse_known_args(args, namespace)
         if rest:
             raise self._usage_error(f"unrecognized arguments: {' '.join(rest)}", rest[0])

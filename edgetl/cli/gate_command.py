@@ -1,10 +1,12 @@
-"""`edgetl gate`: a release's winners on the test split, or any two stored predictions."""
+"""`edgetl gate`: a release's winners on the test split, two bundles, or stored predictions."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgetl.cli.arguments import check_file, check_one_source, check_outputs, write_result
 from edgetl.cli.release_commands import plan_command, run_until
@@ -13,38 +15,141 @@ from edgetl.extras import extra
 from edgetl.files import parse_json, write_atomic
 
 if TYPE_CHECKING:
-    from edgetl.bench.compare import Pair
-    from edgetl.gate import Policy, ReleaseVerdict
+    from edgetl.bench.result import BenchResult
+    from edgetl.gate import Policy, Predictions, ReleaseVerdict
 
 
 def gate_command(options: argparse.Namespace) -> int:
     """Judge; 0 PASS, 1 FAIL, 4 INCONCLUSIVE."""
-    check_one_source(options, "gate")
+    _check_source(options)
     if options.dry_run:
         check_outputs(options, "json", inputs=[options.config])
         return plan_command(options, "gate")
-    inputs = [options.config, *(options.predictions or ()), options.policy, options.bench]
+    inputs = [
+        options.config,
+        *(options.predictions or ()),
+        *(options.bundles or ()),
+        options.policy,
+        options.bench,
+    ]
     check_outputs(options, "json", "junit", "markdown", inputs=inputs)
+    for path in options.bundles or ():
+        _check_bundle(path)
+        check_outputs(options, "json", "junit", "markdown", inputs=inputs, inside=path)
+    if options.unlabelled is not None:
+        from edgetl.cli.gate_unlabelled import gate_unlabelled
+
+        return gate_unlabelled(options)
     if options.config is not None:
         return _gate_release(options)
-    return _gate_predictions(options)
+    return _gate_predictions(options) if options.predictions else _gate_bundles(options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What a gate has to show: the document, for machines and for people, and the exit code."""
+
+    document: Mapping[str, Any]
+    junit: bytes
+    markdown: str
+    exit_code: int
+
+
+def show(options: argparse.Namespace, judgement: Judgement, *, shown: bool = False) -> int:
+    """Write the results that the options name, print what they ask for, and give the exit code.
+
+    Args:
+        options: The parsed options.
+        judgement: What to show.
+        shown: Whether a person has been shown the verdict already.
+    """
+    write_result(options, judgement.document)
+    _write(options.junit, judgement.junit)
+    _write(options.markdown, judgement.markdown.encode())
+    if not shown and not options.quiet and str(options.json) != "-":
+        print(judgement.markdown, end="")
+    if options.annotations == "github":
+        from edgetl.gate.annotations import github_annotations
+
+        for line in github_annotations(judgement.document):
+            print(line)
+    return judgement.exit_code
+
+
+def load_policy_of(options: argparse.Namespace) -> Policy:
+    """The policy that ``--policy`` names, or the default one."""
+    from edgetl.gate import Policy, load_policy
+
+    if options.policy is None:
+        return Policy()
+    check_file(options.policy, "a policy (TOML)")
+    return load_policy(options.policy)
+
+
+def load_predictions(options: argparse.Namespace) -> tuple[Predictions, Predictions]:
+    """The two that ``--predictions`` names."""
+    from edgetl.gate import Predictions
+
+    for path in options.predictions:
+        check_file(path, "a file to read")
+    reference, candidate = (Predictions.load(path) for path in options.predictions)
+    return reference, candidate
+
+
+def _check_source(options: argparse.Namespace) -> None:
+    if options.bundles is None:
+        check_one_source(options, "gate")
+        for name in ("data", "backend"):
+            if getattr(options, name) is not None:
+                raise _misplaced(name, "without --bundles", "--bundles OLD NEW beside it")
+    elif options.config is not None or options.predictions is not None:
+        raise UsageError(
+            "command line",
+            got="--bundles beside CONFIG or --predictions",
+            expected="one of the three",
+            fix="edgetl gate --bundles OLD NEW --data SOURCE",
+        )
+    elif (options.data is None) == (options.unlabelled is None):
+        raise UsageError(
+            "edgetl gate --bundles",
+            got="neither or both of --data and --unlabelled",
+            expected="one of the two",
+            fix="--data folder:DIR for labelled inputs, --unlabelled DIR for others",
+        )
+    elif options.dry_run or options.bench is not None or options.out is not None:
+        raise UsageError(
+            "edgetl gate --bundles",
+            got="--dry-run, --bench or --out beside it",
+            expected="none of them: a policy that states a limit on latency has it measured",
+            fix="leave it out",
+        )
+    if str(options.json) == "-" and options.annotations != "none":
+        raise UsageError(
+            "edgetl gate --json -",
+            got="--annotations beside it",
+            expected="one of the two on standard output",
+            fix="--json FILE",
+        )
 
 
 def _gate_release(options: argparse.Namespace) -> int:
     for name in ("policy", "bench", "variant"):
         if getattr(options, name) is not None:
-            raise UsageError(
-                f"edgetl gate --{name}",
-                got="given beside CONFIG",
-                expected="the config's own",
-                fix="write [gate.policy] in the config, or judge with --predictions",
+            raise _misplaced(
+                name,
+                "given beside CONFIG",
+                "the config's own",
+                "write [gate.policy] in the config, or judge with --predictions",
             )
     result = run_until(options, "gate")
     gate = result.folder / "gate"
-    write_result(options, parse_json((gate / "verdict.json").read_bytes(), "verdict.json"))
-    for target, name in ((options.junit, "verdict.xml"), (options.markdown, "verdict.md")):
-        _write(target, (gate / name).read_bytes())
-    return result.exit_code
+    judgement = Judgement(
+        document=parse_json((gate / "verdict.json").read_bytes(), "verdict.json"),
+        junit=(gate / "verdict.xml").read_bytes(),
+        markdown=(gate / "verdict.md").read_text(encoding="utf-8"),
+        exit_code=result.exit_code,
+    )
+    return show(options, judgement, shown=True)
 
 
 def _gate_predictions(options: argparse.Namespace) -> int:
@@ -52,31 +157,63 @@ def _gate_predictions(options: argparse.Namespace) -> int:
         if path is not None:
             check_file(path, "a file to read")
     with extra("gate"):
-        from edgetl.gate.render import to_json, to_junit, to_markdown
-    release = judge_files(options)
-    write_result(options, to_json(release))
-    _write(options.junit, to_junit(release))
-    _write(options.markdown, to_markdown(release).encode())
-    if not options.quiet and str(options.json) != "-":
-        print(to_markdown(release), end="")
-    return release.exit_code
+        import edgetl.gate  # noqa: F401
+    return show(options, _judged(judge_files(options)))
+
+
+def _gate_bundles(options: argparse.Namespace) -> int:
+    with extra("gate"):
+        from edgetl.pipeline.compare import compare_bundles
+    old, new = options.bundles
+    policy = load_policy_of(options)
+    return show(
+        options,
+        _judged(compare_bundles(old, new, options.data, policy, loading=loading_of(options))),
+    )
+
+
+def loading_of(options: argparse.Namespace) -> Any:
+    """Which variants of both bundles the options ask for."""
+    from edgetl.pipeline.compare import Loading
+
+    return Loading(backend=options.backend or "auto", variant=options.variant)
+
+
+def _judged(release: ReleaseVerdict) -> Judgement:
+    from edgetl.gate.render import to_json, to_junit, to_markdown
+
+    return Judgement(
+        document=to_json(release),
+        junit=to_junit(release),
+        markdown=to_markdown(release),
+        exit_code=release.exit_code,
+    )
 
 
 def judge_files(options: argparse.Namespace) -> ReleaseVerdict:
     """Judge the stored predictions that the options name."""
-    from edgetl.gate import (
-        JudgedData,
-        JudgedVariant,
-        Policy,
-        Predictions,
-        ReleaseVerdict,
-        judge,
-        load_policy,
-    )
+    from edgetl.gate import JudgedData, JudgedVariant, ReleaseVerdict, judge
 
-    reference, candidate = (Predictions.load(path) for path in options.predictions)
-    policy = Policy() if options.policy is None else load_policy(options.policy)
+    reference, candidate = load_predictions(options)
+    if reference.labels is None and candidate.labels is None:
+        raise UsageError(
+            f"{options.predictions[0]}, {options.predictions[1]}",
+            got="no labels on either side",
+            expected="labels: top-1, NLL and Brier cannot be judged without",
+            fix="add an array 'labels', or certify without: edgetl gate --unlabelled "
+            "--predictions REF.npz CAND.npz",
+        )
+    policy = load_policy_of(options)
     name = options.variant or options.predictions[1].stem
+    bench = _bench(options)
+    at = {"batch": policy.objective.batch, "threads": policy.objective.threads}
+    verdict = judge(
+        reference,
+        candidate,
+        policy,
+        bench=None if bench is None else bench.pair(options.variant, **at),
+        cell=None if bench is None else bench.cell(options.variant, **at),
+    )
     return ReleaseVerdict(
         policy=policy,
         data=JudgedData(
@@ -95,27 +232,37 @@ def judge_files(options: argparse.Namespace) -> ReleaseVerdict:
                 backend="stored",
                 precision="unknown",
                 file=str(options.predictions[1]),
-                verdict=judge(reference, candidate, policy, bench=_latency(options, policy)),
+                verdict=verdict,
             ),
         ),
     )
 
 
-def _latency(options: argparse.Namespace, policy: Policy) -> Pair | None:
+def _bench(options: argparse.Namespace) -> BenchResult | None:
     if options.bench is None:
         return None
     if options.variant is None:
-        raise UsageError(
-            "edgetl gate --bench",
-            got="no --variant",
-            expected="the candidate's id in the bench file",
-            fix="add --variant ID",
+        raise _misplaced(
+            "bench", "no --variant", "the candidate's id in the bench file", "add --variant ID"
         )
     from edgetl.bench.result import BenchResult
 
-    objective = policy.objective
-    return BenchResult.load(options.bench).pair(
-        options.variant, batch=objective.batch, threads=objective.threads
+    return BenchResult.load(options.bench)
+
+
+def _check_bundle(path: Path) -> None:
+    if not path.exists():
+        raise UsageError(
+            str(path),
+            got="nothing there",
+            expected="a bundle: a .edgetl folder or zip",
+            fix="correct the path, or make one with `edgetl release CONFIG`",
+        )
+
+
+def _misplaced(name: str, got: str, expected: str, fix: str = "") -> UsageError:
+    return UsageError(
+        f"edgetl gate --{name}", got=got, expected=expected, fix=fix or f"leave --{name} out"
     )
 
 
