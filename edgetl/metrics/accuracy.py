@@ -107,7 +107,9 @@ def recall_per_class(probabilities: ArrayLike, labels: ArrayLike) -> FloatArray:
     own = as_labels(labels, n, classes)
     count = np.bincount(own, minlength=classes)
     hits = np.bincount(own[right], minlength=classes)
-    return np.divide(hits, count, out=np.full(classes, np.nan), where=count > 0)
+    recall: FloatArray = np.full(classes, np.nan)
+    np.divide(hits, count, out=recall, where=count > 0)
+    return recall
 
 
 def macro_recall(probabilities: ArrayLike, labels: ArrayLike) -> float:

@@ -158,7 +158,7 @@ def topk_overlap(reference: ArrayLike, candidate: ArrayLike, k: int) -> float:
         int(np.count_nonzero(_top_set(p, k) & _top_set(q, k)))
         for p, q in paired_rows(reference, candidate)
     )
-    return shared / (k * n)
+    return float(shared / (k * n))
 
 
 def paired_counts(

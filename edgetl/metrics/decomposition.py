@@ -20,7 +20,7 @@ class BrierDecomposition:
         reliability: How far what was stated is from what came true, bin by bin; lower is better.
         resolution: How far the bins differ from the overall share; higher is better.
         uncertainty: The Brier score of always stating the overall shares.
-        within_bins: What the bins hide: 0 when every bin holds one probability only.
+        within_bins: What the bins hide: 0, but for rounding, when every bin holds one probability.
         bins, scheme: How probabilities were binned.
 
     Example:
@@ -96,22 +96,14 @@ def _parts(
     n = len(stated)
     count = np.bincount(index, minlength=bins)
     share = np.maximum(count, 1)
-    # About the bin's first member: the sum over equal values is then exactly 0.
-    first = _one_of_each(stated, index, bins)
-    mean = first + np.bincount(index, stated - first[index], minlength=bins) / share
-    seen = np.bincount(index, hits, minlength=bins) / share
+    mean = np.bincount(index, stated, minlength=bins) / share
+    seen = np.bincount(index[hits], minlength=bins) / share
     overall = np.count_nonzero(hits) / n
     stated -= mean[index]
-    within = np.dot(stated, stated) - 2.0 * stated[hits].sum()
+    within = np.square(stated).sum() - 2.0 * stated[hits].sum()
     return (
         float((count * np.square(mean - seen)).sum() / n),
         float((count * np.square(seen - overall)).sum() / n),
         overall * (1.0 - overall),
         float(within / n),
     )
-
-
-def _one_of_each(stated: FloatArray, index: FloatArray, bins: int) -> FloatArray:
-    some = np.zeros(bins)
-    some[index] = stated
-    return some

@@ -74,15 +74,16 @@ def _sqnr_rows(z: FloatArray, y: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         decibels = 10.0 * (np.log10(signal) - np.log10(noise))
     decibels[noise == 0.0] = MOST_DB
-    return np.clip(decibels, -MOST_DB, MOST_DB)
+    result: FloatArray = np.clip(decibels, -MOST_DB, MOST_DB)
+    return result
 
 
 def _cosine_rows(z: FloatArray, y: FloatArray) -> FloatArray:
     z, y = np.ldexp(z, -_exponent(z)), np.ldexp(y, -_exponent(y))
     lengths = np.sqrt(np.square(z).sum(axis=1) * np.square(y).sum(axis=1))
-    both = (~z.any(axis=1) & ~y.any(axis=1)).astype(np.float64)
-    cosine = np.divide((z * y).sum(axis=1), lengths, out=both, where=lengths > 0)
-    return np.clip(cosine, -1.0, 1.0)
+    cosine: FloatArray = np.asarray(~z.any(axis=1) & ~y.any(axis=1), dtype=np.float64)
+    np.divide((z * y).sum(axis=1), lengths, out=cosine, where=lengths > 0)
+    return np.clip(cosine, -1.0, 1.0, out=cosine)
 
 
 def _exponent(values: FloatArray) -> NDArray[np.int32]:

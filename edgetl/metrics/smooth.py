@@ -59,7 +59,8 @@ def _on_grid(place: FloatArray, weight: FloatArray) -> FloatArray:
     scaled = place * _STEPS
     left = np.minimum(scaled.astype(np.int64), _STEPS - 1)
     to_the_right = (scaled - left) * weight
-    total = np.bincount(left, weight - to_the_right, minlength=_STEPS + 1)
+    total: FloatArray = np.zeros(_STEPS + 1)
+    total[:-1] += np.bincount(left, weight - to_the_right, minlength=_STEPS)
     total[1:] += np.bincount(left, to_the_right, minlength=_STEPS)
     return total
 

@@ -167,3 +167,16 @@ def test_ece_if_calibrated_is_the_same_for_the_same_seed(predict):
     first = ece_if_calibrated(probabilities, draws=5, seed=3)
     assert first == ece_if_calibrated(probabilities, draws=5, seed=3)
     assert first != ece_if_calibrated(probabilities, draws=5, seed=4)
+
+
+@pytest.mark.parametrize("scheme", ["width", "mass"])
+@pytest.mark.parametrize("spread", [0.4, 0.002])
+def test_ece_if_calibrated_is_what_simulating_image_by_image_gives(scheme, spread):
+    random = np.random.default_rng(7)
+    confidence = 1 - spread * random.random(3000)
+    errors = []
+    for _ in range(400):
+        labels = (random.random(3000) >= confidence) * 1
+        errors.append(ece(two_classes(confidence), labels, scheme=scheme))
+    found = ece_if_calibrated(two_classes(confidence), scheme=scheme, draws=2000)
+    assert found == pytest.approx(np.mean(errors), abs=5 * np.std(errors) / 20)
