@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from edgetl.cli import (
-    gate_command,
     init_command,
     release_commands,
     report_command,
@@ -14,6 +13,7 @@ from edgetl.cli import (
 )
 from edgetl.cli.arguments import add_common, positive_int
 from edgetl.cli.command_parser import Parser, add_command
+from edgetl.cli.gate_parser import add_gate, add_judged, add_run
 
 STAGES = {
     "finetune": "fine-tune the network on the train split",
@@ -32,7 +32,7 @@ def add_release_commands(commands: Any) -> None:
     _add_release(commands)
     for name, text in STAGES.items():
         if name == "bundle":
-            _add_gate(commands)
+            add_gate(commands)
         _add_stage(commands, name, text)
     _add_report(commands)
     _add_waterfall(commands)
@@ -40,16 +40,7 @@ def add_release_commands(commands: Any) -> None:
 
 def _add_config(parser: Parser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="the release's TOML file")
-    _add_run(parser)
-
-
-def _add_run(parser: Parser) -> None:
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (runs/NAME)")
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the plan with time estimates, and write nothing",
-    )
+    add_run(parser)
 
 
 def _add_init(commands: Any) -> None:
@@ -117,45 +108,6 @@ def _add_stage(commands: Any, name: str, text: str) -> None:
     add_common(parser)
 
 
-def _add_judged(parser: Parser) -> None:
-    """A release's CONFIG, or two stored predictions and what they are judged by."""
-    parser.add_argument(
-        "config", type=Path, nargs="?", metavar="CONFIG", help="the release's TOML file"
-    )
-    _add_run(parser)
-    parser.add_argument(
-        "--predictions",
-        type=Path,
-        nargs=2,
-        metavar=("REF", "CAND"),
-        help="judge stored predictions (edgetl.predictions/1) instead of a release",
-    )
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="the limits, as TOML")
-    parser.add_argument(
-        "--bench", type=Path, metavar="FILE", help="a stored edgetl.bench/1 for the latency gate"
-    )
-    parser.add_argument("--variant", metavar="ID", help="the candidate's id in the bench file")
-
-
-def _add_gate(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "gate",
-        "judge a release's winners on the test split, or any two stored predictions",
-        gate_command.gate_command,
-        "edgetl gate examples/digits.toml",
-        "edgetl gate --predictions REF.npz CAND.npz --policy policy.toml",
-    )
-    _add_judged(parser)
-    parser.add_argument(
-        "--junit", type=Path, metavar="FILE", help="write the gates as JUnit XML (a file, never -)"
-    )
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="write a Markdown summary (a file, never -)"
-    )
-    add_common(parser)
-
-
 def _add_report(commands: Any) -> None:
     parser = add_command(
         commands,
@@ -165,7 +117,7 @@ def _add_report(commands: Any) -> None:
         "edgetl report examples/digits.toml",
         "edgetl report --predictions REF.npz CAND.npz --page report.html",
     )
-    _add_judged(parser)
+    add_judged(parser)
     parser.add_argument("--page", type=Path, metavar="FILE", help="the page of stored predictions")
     add_common(parser)
 
