@@ -19,6 +19,8 @@ from edgetl.stats.checks import as_sample, check_confidence, check_positive
 Interval = tuple[float, float]
 # Below this the correction is under the rounding of the bounds themselves.
 _NO_SKEW = 1e-9
+# A statistic beyond it leaves no doubt, and its cube stays finite.
+_SURE = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +65,14 @@ def moments(values: ArrayLike) -> Moments:
         return Moments(n=n, mean=float(sample[0]), sd=0.0, skewness=0.0)
     mean = float(sample.mean())
     centred = sample - mean
-    sd = math.sqrt(float(centred @ centred) / (n - 1))
-    if n == 2:
-        return Moments(n=n, mean=mean, sd=sd, skewness=0.0)
-    centred /= sd
-    cubes = float((centred * centred) @ centred)
-    return Moments(n=n, mean=mean, sd=sd, skewness=cubes * n / ((n - 1) * (n - 2)))
+    # Squares and cubes of very small or large values would leave the range of float64.
+    unit = float(np.abs(centred).max())
+    centred /= unit
+    squares = centred * centred
+    sd = math.sqrt(float(squares.sum()) / (n - 1))
+    cubes = float(squares @ centred) / sd**3
+    skewness = cubes * n / ((n - 1) * (n - 2)) if n > 2 else 0.0
+    return Moments(n=n, mean=mean, sd=unit * sd, skewness=skewness)
 
 
 def mean_bounds(values: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -192,7 +196,7 @@ def _below(found: Moments, above: float, skewness: float) -> float:
     with extra("gate"):
         from scipy.special import stdtr
 
-    t = above / (found.sd / math.sqrt(found.n))
+    t = max(-_SURE, min(_SURE, above / (found.sd / math.sqrt(found.n))))
     k = skewness / math.sqrt(found.n)
     corrected = t + k * t * t / 3 + k * k * t**3 / 27 + k / 6
     return float(stdtr(found.n - 1, max(t, corrected)))

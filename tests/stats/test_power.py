@@ -5,13 +5,12 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from statsmodels.stats.power import TTestPower
 
 from edgetl.errors import DataError
 from edgetl.stats import (
     clopper_pearson,
     paired_sample_size,
-    paired_t_sample_size,
+    rate_power,
     rate_sample_size,
     structural_minimum,
     tango,
@@ -113,8 +112,6 @@ def test_more_images_are_needed_near_the_margin_and_on_either_side_of_it():
 def test_a_difference_on_the_margin_is_never_decided():
     assert tango_sample_size(-0.01, 0.03, 0.01) is None
     assert tango_sample_size(-0.01 + 1e-9, 0.03, 0.01) is None
-    assert paired_t_sample_size(0.02, 0.1, 0.02) is None
-    assert paired_t_sample_size(0.02 - 1e-9, 0.1, 0.02) is None
     assert rate_sample_size(0.03, 0.03) is None
     assert rate_sample_size(0.03 + 1e-9, 0.03) is None
 
@@ -129,22 +126,6 @@ def test_a_wide_margin_needs_few_images():
     n = paired_sample_size(margin=0.5, discordance=0.1)
     assert n < 20
     assert tango_power(n, 0.0, 0.1, 0.5) >= 0.8 > tango_power(n - 1, 0.0, 0.1, 0.5)
-
-
-@pytest.mark.parametrize(("mean", "sd", "margin"), [(0.0, 0.1, 0.02), (0.01, 0.3, 0.02)])
-@pytest.mark.parametrize("power", [0.8, 0.9])
-def test_paired_t_sample_size_agrees_with_statsmodels(mean, sd, margin, power):
-    expected = TTestPower().solve_power(
-        (margin - mean) / sd, alpha=0.05, power=power, alternative="larger"
-    )
-    assert paired_t_sample_size(mean, sd, margin, power) == math.ceil(float(expected))
-    # A mean as far beyond the margin takes as many to FAIL.
-    assert paired_t_sample_size(2 * margin - mean, sd, margin, power) == math.ceil(float(expected))
-
-
-def test_paired_t_without_spread_needs_two_images():
-    assert paired_t_sample_size(0.0, 0.0, 0.02) == 2
-    assert paired_t_sample_size(0.0, 1e-9, 0.02) == 2
 
 
 def enumerated_rate_power(n, rate, limit, alpha):
@@ -165,6 +146,15 @@ def test_rate_sample_size_is_a_crossing_of_the_enumerated_power(rate, limit, pow
     assert n is not None
     assert enumerated_rate_power(n, rate, limit, alpha) >= power
     assert enumerated_rate_power(n - 1, rate, limit, alpha) < power
+    for images in (n, n - 1, n + 7):
+        expected = enumerated_rate_power(images, rate, limit, alpha)
+        assert rate_power(images, rate, limit, alpha) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [50, 300, 1000, 10_000])
+@pytest.mark.parametrize("limit", [0.01, 0.03])
+def test_a_rate_on_its_limit_passes_at_most_as_often_as_alpha_says(n, limit):
+    assert rate_power(n, limit, limit) <= 0.05
 
 
 def test_a_rate_of_zero_is_the_rule_of_three():
@@ -189,12 +179,12 @@ NAN = float("nan")
         lambda: tango_sample_size(0.05, 0.01, 0.01),
         lambda: tango_sample_size(NAN, 0.01, 0.01),
         lambda: tango_power(0, 0.0, 0.1, 0.01),
-        lambda: paired_t_sample_size(NAN, 0.1, 0.02),
-        lambda: paired_t_sample_size(0.0, -0.1, 0.02),
-        lambda: paired_t_sample_size(0.0, 0.1, math.inf),
         lambda: rate_sample_size(-0.1, 0.03),
         lambda: rate_sample_size(NAN, 0.03),
         lambda: rate_sample_size(0.01, 1.0),
+        lambda: rate_power(0, 0.01, 0.03),
+        lambda: rate_power(100, NAN, 0.03),
+        lambda: rate_power(100, 0.01, 0.03, 0.0),
     ],
 )
 def test_bad_input_is_refused(call):
