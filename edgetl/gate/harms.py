@@ -7,6 +7,7 @@ counts either way, as a gap of confidence does, is the absolute value of a diffe
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,12 @@ FLOOR = 1e-12
 """A smaller probability counts as this in a logarithm."""
 
 _POWER = 0.8
+
+
+# Classes share their few counts, and every gate is asked at several levels.
+@functools.lru_cache(maxsize=4096)
+def _tango(b: int, c: int, n: int, confidence: float) -> tuple[float, float]:
+    return tango(b, c, n, confidence=confidence)
 
 
 def _no_minimum(_alpha: float) -> int:
@@ -77,6 +84,13 @@ class Harm:
     undefined: bool = False
     exact: bool = False
 
+    def exceeds(self, alpha: float) -> bool:
+        """Whether it is shown to be over its limit, at one-sided level alpha.
+
+        A lower bound is never over what was seen, so most harms need none to be said no to.
+        """
+        return self.estimate > self.limit and self.bounds(alpha)[0] > self.limit
+
     def more_samples(self, alpha: float) -> int | None:
         """How many further samples would decide, if the harm is really what was seen.
 
@@ -104,7 +118,7 @@ def drop_of_counts(name: str, b: int, c: int, n: int, limit: float) -> Harm:
     """Accuracy lost on n images, of which b only the candidate gets right, c only the reference."""
 
     def bounds(alpha: float) -> tuple[float, float]:
-        low, high = tango(b, c, n, confidence=1 - 2 * alpha)
+        low, high = _tango(b, c, n, 1 - 2 * alpha)
         return -high, -low
 
     def size(harm: float, alpha: float) -> int | None:

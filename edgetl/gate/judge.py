@@ -134,7 +134,7 @@ def shown_harms(harms: Sequence[Harm], alpha: float) -> frozenset[str]:
     open_harms = list(tested)
     while True:
         level = alpha / max(1, len(open_harms))
-        still = [harm for harm in open_harms if not harm.bounds(level)[0] > harm.limit]
+        still = [harm for harm in open_harms if not harm.exceeds(level)]
         if len(still) == len(open_harms):
             return exact | {harm.name for harm in tested} - {harm.name for harm in still}
         open_harms = still

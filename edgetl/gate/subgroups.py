@@ -203,7 +203,7 @@ def _shown(groups: Sequence[Group], harms: Sequence[Harm], alpha: float) -> list
     left = list(zip(groups, harms, strict=True))
     while left:
         level = alpha / len(left)
-        still = [(group, harm) for group, harm in left if not harm.bounds(level)[0] > harm.limit]
+        still = [(group, harm) for group, harm in left if not harm.exceeds(level)]
         if len(still) == len(left):
             break
         left = still
