@@ -24,10 +24,10 @@ def match_precision(
     down with the threshold, so that many thresholds may have the same: the one nearest to `even`
     is taken, where as many images are accepted. When the data say little it stays there.
 
-    The interval ends where the score test of two precisions that share images rejects for the
-    first time on the way from the estimate: its variance is that of the per-image influences
-    under one common precision (Leisenring, Alonzo and Pepe, Biometrics 56:345-351, 2000; Kosinski,
-    Statistics in Medicine 32:964-977, 2013), here with each side's own rightness.
+    The interval ends where the weighted score test of two precisions that share images rejects
+    for the first time on the way from the estimate. Source: Kosinski, Statistics in Medicine
+    32:964-977, 2013, for two tests of one disease (a precision is a predictive value there); here
+    each side has its own right answers.
 
     Args:
         candidate: The candidate's confidences, falling, float64 [n].
@@ -89,10 +89,9 @@ def _compare(
     excess = hits * accepted - reference_hits * counts
     p = (hits + reference_hits) / (counts + accepted)
     hit, miss = (1 - p) ** 2, p**2
-    own = (hits * hit + (counts - hits) * miss) / counts**2
-    other = (reference_hits * hit + (accepted - reference_hits) * miss) / accepted**2
+    own = p * (1 - p) * (1 / counts + 1 / accepted)
     shared = (both_right * hit - one_right * p * (1 - p) + none_right * miss) / counts / accepted
-    error = np.sqrt(np.maximum(own + other - 2 * shared, 0.0))
+    error = np.sqrt(np.maximum(own - 2 * shared, 0.0))
     score = np.zeros(len(counts))
     # Where the error vanishes the two sides accept the same images with the same answers.
     np.divide(excess / (counts * accepted), error, out=score, where=(excess != 0) & (error > 0))
