@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +31,9 @@ FLAGS = (
 
 _STEAL_SHARE = 0.02
 _BUSY_SHARE = 0.5
+_SLOWER_CLOCK = 0.9
+_HOT_CELSIUS = 90.0
+_CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "acpitz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,12 @@ class Activity:
             stolen time is what the hypervisor gave to others.
         own_seconds: CPU time of this process and its children: the reference's process is one.
         load_1m: The load average of the last minute.
+        mhz: The clock, mean over the cores.
+        celsius: Of the hottest sensor that is a CPU's.
+        cgroup_stops: How often a cgroup's quota has held its processes back.
+        heat_stops: How often the cores have slowed themselves down for heat.
+
+    What cannot be read here is None.
     """
 
     busy_seconds: float
@@ -49,10 +58,18 @@ class Activity:
     steal_seconds: float
     own_seconds: float
     load_1m: float
+    mhz: float | None = None
+    celsius: float | None = None
+    cgroup_stops: int | None = None
+    heat_stops: int | None = None
 
 
-def activity() -> Activity:
-    """Read the counters now; two readings give what happened in between."""
+def activity(root: Path = Path("/")) -> Activity:
+    """Read the counters now; two readings give what happened in between.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are found; tests give their own.
+    """
     with extra("bench"):
         import psutil
     times = psutil.cpu_times()
@@ -64,6 +81,10 @@ def activity() -> Activity:
         steal_seconds=getattr(times, "steal", 0.0),
         own_seconds=own.user + own.system + own.children_user + own.children_system + children,
         load_1m=os.getloadavg()[0],
+        mhz=_clock(root / "proc/cpuinfo"),
+        celsius=_temperature(),
+        cgroup_stops=_cgroup_stops(root / "sys/fs/cgroup/cpu.stat"),
+        heat_stops=_heat_stops(root / "sys/devices/system/cpu"),
     )
 
 
@@ -86,6 +107,8 @@ def machine_facts(root: Path = Path("/")) -> dict[str, Any]:
         "cores": usable_cores(),
         "cpu_features": [flag for flag in FLAGS if flag in flags],
         "mhz": _number(cpuinfo.get("cpu MHz")),
+        "max_mhz": _kilohertz(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq"),
+        "celsius": _temperature(),
         "governor": _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "cgroup_quota_cores": _quota(root / "sys/fs/cgroup/cpu.max"),
         "memory_mb": round(memory.total / 2**20),
@@ -125,30 +148,11 @@ def disturbances(
         >>> disturbances(calm, calm, {"governor": "powersave", "cores": 2})
         ["the CPU governor is 'powersave'; to fix: set it to 'performance'"]
     """
-    found = []
-    busy = after.busy_seconds - before.busy_seconds
-    steal = after.steal_seconds - before.steal_seconds
-    total = busy + steal + after.idle_seconds - before.idle_seconds
-    if total > 0 and steal / total > _STEAL_SHARE:
-        found.append(
-            f"the hypervisor took {steal / total:.0%} of the CPU time; "
-            "to fix: use a machine whose cores are its own, or measure at a quieter hour"
-        )
-    others = busy - (after.own_seconds - before.own_seconds)
-    if total > 0 and others / total > _BUSY_SHARE:
-        found.append(
-            f"other processes used {others / total:.0%} of the CPU time; "
-            "to fix: end them, or measure when they are done"
-        )
-    governor = facts.get("governor")
-    if governor not in (None, "performance"):
-        found.append(f"the CPU governor is '{governor}'; to fix: set it to 'performance'")
-    quota = facts.get("cgroup_quota_cores")
-    if quota is not None and quota < facts["cores"]:
-        found.append(
-            f"a cgroup allows {quota:g} of {facts['cores']} cores; "
-            "to fix: raise the quota, or measure with that many threads"
-        )
+    found = [
+        *_taken(before, after),
+        *_slowed(before, after),
+        *_limited(facts, (after.cgroup_stops or 0) - (before.cgroup_stops or 0)),
+    ]
     restless = sorted(name for name, still in (settled or {}).items() if not still)
     if restless:
         found.append(
@@ -156,6 +160,62 @@ def disturbances(
             "to fix: end other work, or allow more time"
         )
     return found
+
+
+def _taken(before: Activity, after: Activity) -> Iterator[str]:
+    """CPU time that went to others."""
+    busy = after.busy_seconds - before.busy_seconds
+    steal = after.steal_seconds - before.steal_seconds
+    total = busy + steal + after.idle_seconds - before.idle_seconds
+    if total > 0 and steal / total > _STEAL_SHARE:
+        yield (
+            f"the hypervisor took {steal / total:.0%} of the CPU time; "
+            "to fix: use a machine whose cores are its own, or measure at a quieter hour"
+        )
+    others = busy - (after.own_seconds - before.own_seconds)
+    if total > 0 and others / total > _BUSY_SHARE:
+        yield (
+            f"other processes used {others / total:.0%} of the CPU time; "
+            "to fix: end them, or measure when they are done"
+        )
+
+
+def _slowed(before: Activity, after: Activity) -> Iterator[str]:
+    """A clock that fell, and heat."""
+    if before.mhz and after.mhz and after.mhz < _SLOWER_CLOCK * before.mhz:
+        yield (
+            f"the clock fell from {before.mhz:.0f} to {after.mhz:.0f} MHz; "
+            "to fix: switch boost and power saving off, or let the machine cool"
+        )
+    stops = (after.heat_stops or 0) - (before.heat_stops or 0)
+    if stops > 0:
+        yield (
+            f"the cores slowed down for heat {stops} times; "
+            "to fix: cool the machine, or measure fewer threads"
+        )
+    elif after.celsius is not None and after.celsius >= _HOT_CELSIUS:
+        yield (
+            f"the CPU is at {after.celsius:.0f} °C; "
+            "to fix: let it cool before measuring, or improve the cooling"
+        )
+
+
+def _limited(facts: Mapping[str, Any], stops: int) -> Iterator[str]:
+    """What the system's settings hold back."""
+    governor = facts.get("governor")
+    if governor not in (None, "performance"):
+        yield f"the CPU governor is '{governor}'; to fix: set it to 'performance'"
+    quota = facts.get("cgroup_quota_cores")
+    if quota is not None and quota < facts["cores"]:
+        yield (
+            f"a cgroup allows {quota:g} of {facts['cores']} cores; "
+            "to fix: raise the quota, or measure with that many threads"
+        )
+    elif stops > 0:
+        yield (
+            f"a cgroup's quota held the processes back {stops} times; "
+            "to fix: raise the quota, or measure with fewer threads"
+        )
 
 
 def _cpu_seconds(process: Any) -> float:
@@ -182,6 +242,39 @@ def _quota(path: Path) -> float | None:
     return float(words[0]) / float(words[1])
 
 
+def _clock(path: Path) -> float | None:
+    lines = (_text(path) or "").splitlines()
+    found = [_number(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
+    read = [mhz for mhz in found if mhz is not None]
+    return sum(read) / len(read) if read else None
+
+
+def _kilohertz(path: Path) -> float | None:
+    found = _number(_text(path))
+    return None if found is None else found / 1e3
+
+
+def _temperature() -> float | None:
+    import psutil
+
+    if not hasattr(psutil, "sensors_temperatures"):
+        return None
+    sensors = psutil.sensors_temperatures()
+    read = [one.current for name in _CPU_SENSORS for one in sensors.get(name, ())]
+    return max(read, default=None)
+
+
+def _cgroup_stops(path: Path) -> int | None:
+    lines = (line.split() for line in (_text(path) or "").splitlines())
+    found = [int(words[1]) for words in lines if len(words) == 2 and words[0] == "nr_throttled"]
+    return found[0] if found else None
+
+
+def _heat_stops(cpus: Path) -> int | None:
+    texts = [_text(path) for path in cpus.glob("cpu*/thermal_throttle/core_throttle_count")]
+    return sum(int(text) for text in texts if text) if texts else None
+
+
 def _versions() -> dict[str, str]:
     # From the metadata, not from the modules: importing a runtime only to ask would load it.
     installed = {}
@@ -194,7 +287,10 @@ def _versions() -> dict[str, str]:
 
 
 def _number(text: str | None) -> float | None:
-    return None if text is None else float(text)
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def _text(path: Path) -> str | None:

@@ -26,6 +26,8 @@ MIN_ROUNDS = 4
 
 _SETTLED_WITHIN = 1.02
 _SETTLED_BLOCKS = 3
+# Asking costs more the more rounds there are: from 50 on, not after every one.
+_ASKED_EVERY = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,8 @@ def interleave(
         control: A side whose block is run a second time in every round under the name
             ``control``. The two are the same thing, so their ratio shows what the machine adds.
         warm_up: How each side is warmed.
-        enough: Asked after every round from `min_rounds` on; False asks for another round.
+        enough: Asked after every round from `min_rounds` on, from 50 rounds on less often; False
+            asks for another round.
             Left out, `min_rounds` are run. `edgetl.bench.compare.precise_to` makes one.
         progress: Told the number of rounds done, after each.
         clock: Seconds; only the budget is measured with it.
@@ -156,7 +159,7 @@ def interleave(
     random = np.random.default_rng(seed)
     names = list(blocks)
     rows: dict[str, list[Seconds]] = {name: [] for name in names}
-    done = 0
+    done, asked = 0, min_rounds
     while True:
         for position in random.permutation(len(names)):
             name = names[position]
@@ -166,8 +169,10 @@ def interleave(
             progress(done)
         if done >= MIN_ROUNDS and clock() - start >= max_seconds:
             break
-        if done >= min_rounds and (enough is None or enough(_stacked(rows))):
+        if done >= asked and (enough is None or enough(_stacked(rows))):
             break
+        if done >= asked:
+            asked = done + max(1, done // _ASKED_EVERY)
     return Samples(
         seconds=_stacked(rows),
         settled=settled,
