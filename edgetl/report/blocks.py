@@ -33,13 +33,18 @@ class Plots:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell: a text, what tone it has, and how strongly it is tinted (0..100, None for not)."""
+    """One cell: a text, what tone it has, and how strongly it is tinted (0..100, None for not).
+
+    `gauge` is drawn under the text; `mark` is a word set beside it, such as "ships".
+    """
 
     text: str
     tone: Tone = ""
     tint: int | None = None
     hue: Literal["", "good", "bad"] = ""
     title: str = ""
+    gauge: Markup | None = None
+    mark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,8 @@ class Grid:
 
     Attributes:
         numeric: Which columns hold numbers, and so stand at the right.
-        style: ``rows`` for a list, ``heat`` for a square of counts.
+        style: ``rows`` for a list, ``heat`` for a square of counts, ``bars`` for drawn cells,
+            ``stacked`` for a list of sentences whose cells stand below each other on a phone.
         marked: Rows to set off, such as what ships.
         turned: The heads stand upright, for names wider than their columns.
     """
@@ -59,7 +65,7 @@ class Grid:
     title: str = ""
     caption: str = ""
     scope: str = ""
-    style: Literal["rows", "heat"] = "rows"
+    style: Literal["rows", "heat", "bars", "stacked"] = "rows"
     marked: frozenset[int] = frozenset()
     turned: bool = False
     kind: Literal["grid"] = "grid"
@@ -72,6 +78,54 @@ class Grids:
     grids: tuple[Grid, ...]
     wide: bool = False
     kind: Literal["grids"] = "grids"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForestRow:
+    """One gate: what it bounds, the judged figure and its limit in words, the drawn interval."""
+
+    name: str
+    detail: str
+    figure: str
+    seen: str
+    limit: str
+    gauge: Markup
+    outcome: str
+    sign: str
+    tone: Tone
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForestGroup:
+    """The gates of one variant; `rest` says which rows are not drawn."""
+
+    name: str
+    outcome: str
+    sign: str
+    tone: Tone
+    scope: str
+    rows: tuple[ForestRow, ...]
+    rest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forest:
+    """Intervals against their limits on one axis, as a table whose column is a picture."""
+
+    groups: tuple[ForestGroup, ...]
+    title: str
+    axis: Markup
+    caption: str = ""
+    kind: Literal["forest"] = "forest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Tables that open on demand."""
+
+    title: str
+    grids: tuple[Grid, ...]
+    kind: Literal["fold"] = "fold"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +187,7 @@ class FlipCards:
     kind: Literal["flips"] = "flips"
 
 
-Block = Plots | Grid | Grids | Facts | Note | Source | FlipCards
+Block = Plots | Grid | Grids | Forest | Fold | Facts | Note | Source | FlipCards
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.errors import GateError
 from edgetl.gate.predictions import Predictions
+from edgetl.report.documents import CONFORMAL, THRESHOLDS, WATERFALL, Table, check_schema
 
 REFERENCE = "reference"
 """The key of the reference among predictions, samples and rows."""
@@ -19,8 +19,6 @@ REFERENCE = "reference"
 CANDIDATE = "candidate"
 CONTROL = "control"
 """The reference measured against itself, among the samples."""
-
-Table = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,9 +69,12 @@ class ReportData:
         config: The release's config with every default written in.
         hashes: What -> SHA-256, such as ``test split`` or a model's file.
         openings: The openings of the test split, oldest first.
+        waterfalls: Documents ``edgetl.waterfall/1``: where each variant's difference arises.
+        thresholds: The document ``edgetl.thresholds/1``: each variant's transferred thresholds.
+        conformal: The document ``edgetl.conformal/1``: each side's coverage of conformal sets.
 
     Raises:
-        GateError: When the verdict is not such a document.
+        GateError: When one of these documents is not of its schema.
     """
 
     verdict: Table
@@ -93,6 +94,9 @@ class ReportData:
     config: Table | None = None
     hashes: Table | None = None
     openings: Sequence[Table] | None = None
+    waterfalls: Sequence[Table] = ()
+    thresholds: Table | None = None
+    conformal: Table | None = None
 
     def __post_init__(self) -> None:
         missing = {"verdict", "policy", "data", "variants"} - set(self.verdict)
@@ -103,6 +107,13 @@ class ReportData:
                 expected="edgetl.verdict/1",
                 fix="pass the parsed verdict.json of a release or of `edgetl gate`",
             )
+        for document, schema in (
+            *((one, WATERFALL) for one in self.waterfalls),
+            (self.thresholds, THRESHOLDS),
+            (self.conformal, CONFORMAL),
+        ):
+            if document is not None:
+                check_schema(document, schema)
 
 
 def report_from_predictions(

@@ -9,7 +9,8 @@ from typing import Any
 from edgetl.bench.compare import Ratio, ratio
 from edgetl.gate.predictions import Predictions
 from edgetl.metrics import nll
-from edgetl.report.content import REFERENCE, ReportData, Table
+from edgetl.report.content import REFERENCE, ReportData
+from edgetl.report.documents import Table
 from edgetl.report.numbers import clean, finite
 from edgetl.report.theme import SERIES
 

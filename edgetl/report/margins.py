@@ -1,152 +1,168 @@
-"""The intervals against their margins: a forest plot for each judged variant."""
+"""The intervals against the limits: a forest plot of every gate of every judged variant."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from edgetl.extras import extra
-from edgetl.report.blocks import Plot, Plots, Section
-from edgetl.report.content import Table
+from edgetl.report.blocks import Block, Cell, Fold, Forest, ForestGroup, ForestRow, Grid, Section
+from edgetl.report.documents import Table
 from edgetl.report.facts import ReleaseFacts
-from edgetl.report.numbers import clean, finite, number, significant, times
-from edgetl.report.theme import OUTCOMES, axes, canvas, colour, to_svg
-from edgetl.report.verdict import amount, gate_name
+from edgetl.report.gates import (
+    SIGNS,
+    TONES,
+    amount,
+    gate_name,
+    judged_figure,
+    kind_of_gate,
+)
+from edgetl.report.gauge import axis_gauge, interval_gauge
+from edgetl.report.numbers import DASH, clean, count, finite, number
 
 with extra("report"):
-    from matplotlib.axes import Axes
+    from markupsafe import Markup
 
-_ROW = 46.0
-_LOW, _HIGH = -1.35, 2.1
+MAX_SLICES = 12
+"""Beyond so many slices only those that did not pass, and the closest that did, are drawn."""
 
 
 def section(facts: ReleaseFacts) -> Section | None:
-    """One panel a judged variant; None when nothing was judged."""
-    plots = tuple(
-        _panel(facts, name, judged)
+    """A row for each gate, grouped by variant; None when nothing was judged."""
+    groups = tuple(
+        _group(facts, name, judged)
         for name, entry in facts.judged.items()
-        if (judged := _judged(entry))
+        if (judged := drawable(entry))
     )
-    if not plots:
+    if not groups:
         return None
+    blocks: list[Block] = [
+        Forest(
+            groups=groups,
+            title="Every gate's interval against its limit",
+            axis=axis_gauge(),
+            caption=(
+                "Marks: ● passed, ✕ failed, ◆ undecided; an arrow is an end outside the picture. "
+                "0 is what the reference does; for a latency, a size or a memory it is nothing "
+                "at all."
+            ),
+        ),
+        Fold(title="All figures of these gates", grids=tuple(_figures(facts))),
+    ]
     return Section(
         id="margins",
-        title="Intervals against the margins",
+        title="Intervals against the limits",
         read=(
             "Each bar spans where the true harm may lie, as a share of its limit; a gate passes "
             "when the whole bar is left of the limit, fails when it is right of it, and is "
             "undecided otherwise."
         ),
-        blocks=(Plots(plots=plots),),
+        blocks=tuple(blocks),
     )
 
 
-def _judged(entry: Table) -> list[Table]:
+def drawable(entry: Table) -> list[Table]:
+    """The gates of a verdict's entry that have a figure and a limit."""
     return [
         gate
         for gate in entry.get("gates", ())
-        if all(finite(gate.get(key)) is not None for key in ("estimate", "lower", "upper"))
+        if finite(gate.get("estimate")) is not None
         and (finite(gate.get("limit")) or 0) > 0
+        and gate["verdict"] != "NOT JUDGED"
     ]
 
 
-def _panel(facts: ReleaseFacts, name: str, gates: Sequence[Table]) -> Plot:
-    with canvas(38 + _ROW * len(gates)) as figure:
-        plot = axes(figure, left=14, right=14, top=2, bottom=34)
-        plot.set_xlim(_LOW, _HIGH)
-        plot.set_ylim(len(gates), 0)
-        for row, gate in enumerate(gates):
-            _draw_gate(plot, row, gate, gate_name(facts, gate["name"]))
-        plot.set_yticks([])
-        plot.spines["left"].set_visible(False)
-        plot.set_xticks([0, 1, 2], ["no harm", "the limit", "twice"])
-        plot.set_xlabel("share of the margin")
-        shares = "; ".join(
-            f"{gate_name(facts, g['name'])} {number(g['lower'] / g['limit'], 2)} "
-            f"to {number(g['upper'] / g['limit'], 2)}, {clean(g['verdict'])}"
-            for g in gates
-        )
-        svg = to_svg(
-            figure,
-            name=f"margins {name}",
-            label=f"Intervals of {clean(name)} as shares of their limits: {shares}.",
-        )
-    alpha = finite(facts.judged[name].get("alpha"))
+def _group(facts: ReleaseFacts, name: str, gates: Sequence[Table]) -> ForestGroup:
+    entry = facts.judged[name]
+    outcome = str(entry.get("verdict", ""))
+    shown = picked(gates)
+    left = len(gates) - len(shown)
+    alpha = finite(entry.get("alpha"))
     level = "" if alpha is None else f", bounds one-sided at {100 * (1 - alpha):g} %"
-    return Plot(
-        svg=svg,
-        title=f"{clean(name)}: {clean(facts.judged[name].get('verdict', ''))}",
-        caption=_latency_caption(gates),
-        scope=facts.scope() + level + _rounds(gates),
+    return ForestGroup(
+        name=clean(name),
+        outcome=clean(outcome),
+        sign=SIGNS.get(outcome, ""),
+        tone=TONES.get(outcome, "quiet"),
+        scope=facts.scope() + level,
+        rows=tuple(_row(facts, gate) for gate in shown),
+        rest=f"{count(left, 'further slice')} passed, with more room to the limit." if left else "",
     )
 
 
-def _latency_caption(gates: Sequence[Table]) -> str:
-    if not any(gate["name"] == "latency" for gate in gates):
-        return ""
-    return "The p50 is a ratio that begins at 0×: all of it up to the limit is harmless."
+def picked(gates: Sequence[Table]) -> list[Table]:
+    """All gates, but of many slices those that did not pass and the ones nearest to the limit."""
+    slices = [gate for gate in gates if kind_of_gate(gate["name"]) == "slice"]
+    if len(slices) <= MAX_SLICES:
+        return list(gates)
+    ordered = sorted(slices, key=lambda gate: (gate["verdict"] == "PASS", -_share(gate, "upper")))
+    wanted = sum(gate["verdict"] != "PASS" for gate in slices)
+    kept = [str(gate["name"]) for gate in ordered[: max(wanted, MAX_SLICES)]]
+    return [gate for gate in gates if kind_of_gate(gate["name"]) != "slice" or gate["name"] in kept]
 
 
-def _rounds(gates: Sequence[Table]) -> str:
-    found = [gate["n"] for gate in gates if gate["name"] == "latency"]
-    return f"; latency over {found[0]} rounds" if found else ""
+def _share(gate: Table, key: str) -> float:
+    value = finite(gate.get(key))
+    return float("inf") if value is None else value / float(gate["limit"])
 
 
-def _draw_gate(plot: Axes, row: int, gate: Table, word: str) -> None:
-    name, limit = str(gate["name"]), float(gate["limit"])
-    low, middle, high = (float(gate[key]) / limit for key in ("lower", "estimate", "upper"))
-    role, marker = OUTCOMES.get(str(gate["verdict"]), ("muted", "o"))
-    ink = colour(role)
-    y = row + 0.72
-    top, bottom = row + 0.54, row + 0.9
-    plot.fill_between([1, _HIGH], top, bottom, facecolor=colour("shade"), linewidth=0)
-    plot.vlines(0, top, bottom, color=colour("muted"), linewidth=0.8)
-    plot.vlines(1, top, bottom, color=colour("ink"), linewidth=1.4)
-    ends = [_inside(low), _inside(high)]
-    if low > _HIGH:
-        # All of it lies beyond the figure: a stub points there, with the share in words.
-        ends[0] = _HIGH - 0.3
-        plot.text(
-            ends[0] - 0.08,
-            y,
-            f"{significant(low, 2)}–{significant(high, 2)}×",
-            ha="right",
-            va="center",
-            color=ink,
-            fontsize=10,
+def _row(facts: ReleaseFacts, gate: Table) -> ForestRow:
+    name, limit, outcome = str(gate["name"]), float(gate["limit"]), str(gate["verdict"])
+    return ForestRow(
+        name=gate_name(facts, name),
+        detail=clean(gate.get("detail") or "", 200),
+        figure=judged_figure(gate),
+        seen=f"seen {amount(name, gate['estimate'], limit=limit)}",
+        limit=amount(name, limit, limit=limit),
+        gauge=_gauge(facts, gate),
+        outcome=clean(outcome),
+        sign=SIGNS.get(outcome, ""),
+        tone=TONES.get(outcome, "quiet"),
+    )
+
+
+def _gauge(facts: ReleaseFacts, gate: Table) -> Markup:
+    limit = float(gate["limit"])
+    low, middle, high = (
+        None if (value := finite(gate.get(key))) is None else value / limit
+        for key in ("lower", "estimate", "upper")
+    )
+    assert middle is not None  # `drawable` asked for it
+    words = [DASH if share is None else f"{number(100 * share, 0)} %" for share in (low, high)]
+    outcome = str(gate["verdict"])
+    return interval_gauge(
+        low,
+        middle,
+        high,
+        outcome=outcome,
+        tone=TONES.get(outcome, "quiet"),
+        label=f"{gate_name(facts, gate['name'])}: interval from {words[0]} to {words[1]} of the "
+        f"limit, {number(100 * middle, 0)} % seen; {clean(outcome)}",
+    )
+
+
+def _figures(facts: ReleaseFacts) -> list[Grid]:
+    return [
+        Grid(
+            head=("gate", "outcome", "seen", "lower bound", "upper bound", "limit", "n"),
+            rows=tuple(_cells(facts, gate) for gate in entry.get("gates", ())),
+            numeric=frozenset({2, 3, 4, 5, 6}),
+            title=clean(name),
+            caption="n counts labelled inputs; for a latency rounds or calls of measurement.",
+            scope=facts.scope(),
         )
-    plot.plot(ends, [y, y], color=ink, linewidth=5, alpha=0.38, solid_capstyle="butt")
-    for end, sign, beyond in ((_LOW, "<", low < _LOW), (_HIGH, ">", high > _HIGH)):
-        if beyond:
-            plot.plot(end, y, sign, color=ink, markersize=6, clip_on=False)
-    if name == "latency":
-        _draw_ends(plot, y, limit, low=low, high=high)
-    if _inside(middle) == middle:
-        plot.plot(middle, y, marker, color=ink, markersize=7)
-    plot.text(_LOW, row + 0.28, word, va="center", color=colour("ink"))
-    lower, upper = (amount(name, gate[key], limit=limit) for key in ("lower", "upper"))
-    # The unit is the upper bound's alone.
-    shown = f"{lower.rstrip('×').partition(' ')[0]} to {upper}"
-    plot.text(
-        _HIGH,
-        row + 0.28,
-        f"{shown} · {clean(gate['verdict'])}",
-        va="center",
-        ha="right",
-        color=colour("muted"),
-        fontsize=10,
+        for name, entry in facts.judged.items()
+    ]
+
+
+def _cells(facts: ReleaseFacts, gate: Table) -> tuple[Cell, ...]:
+    name, limit, outcome = str(gate["name"]), gate.get("limit"), str(gate["verdict"])
+    sign = SIGNS.get(outcome, "")
+    return (
+        Cell(text=gate_name(facts, name)),
+        Cell(text=f"{sign} {clean(outcome)}".strip(), tone=TONES.get(outcome, "quiet")),
+        *(
+            Cell(text=amount(name, gate.get(key), limit=limit))
+            for key in ("estimate", "lower", "upper", "limit")
+        ),
+        Cell(text=number(gate.get("n"), 0)),
     )
-
-
-def _draw_ends(plot: Axes, y: float, limit: float, *, low: float, high: float) -> None:
-    """A latency is a ratio: its row begins at 0×, which is no answer to what does no harm."""
-    words = [(-0.05, "0×", "right")]
-    if high <= 1:
-        words.append((1.05, times(limit), "left"))
-    elif low >= 1:
-        words.append((0.95, times(limit), "right"))
-    for x, word, side in words:
-        plot.text(x, y, word, ha=side, va="center", color=colour("muted"), fontsize=10)
-
-
-def _inside(value: float) -> float:
-    return min(max(value, _LOW), _HIGH)

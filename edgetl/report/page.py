@@ -10,15 +10,20 @@ from pathlib import Path
 from edgetl.extras import extra
 from edgetl.files import write_atomic
 from edgetl.report import (
+    changes,
     confusion,
+    coverage,
     environment,
     flips,
     latency,
     margins,
     reliability,
+    thresholds,
     tradeoff,
     training,
+    undecided,
     variants,
+    waterfall,
 )
 from edgetl.report.blocks import Section
 from edgetl.report.content import ReportData
@@ -31,18 +36,24 @@ with extra("report"):
     from jinja2 import Environment, StrictUndefined, Template
     from markupsafe import Markup
 
-# In the order of the page, each with what it needs, said when it is not there.
 _SECTIONS: tuple[tuple[Callable[[ReleaseFacts], Section | None], str], ...] = (
+    (margins.section, "Intervals against the limits: no variant was judged."),
+    (undecided.section, ""),
     (variants.section, "The variants: the verdict holds no metrics."),
-    (margins.section, "Intervals against the margins: no variant was judged."),
-    (tradeoff.section, "Latency and harm: there was no choice among candidates."),
+    (waterfall.section, "Where the difference arises: no loss waterfall was measured."),
+    (changes.section, "Where answers changed: no predictions of two sides."),
     (reliability.section, "Calibration of the probabilities: no labelled predictions."),
+    (thresholds.section, "Thresholds that move: none were transferred."),
+    (coverage.section, "Sets that hold the true label: none were fitted."),
+    (flips.section, "The answers that changed: no predictions of two sides."),
+    (tradeoff.section, "Latency and harm: there was no choice among candidates."),
     (latency.section, "Latency: no measurements."),
     (confusion.section, "Which classes are confused: no labelled predictions of two sides."),
-    (flips.section, "The answers that changed: no predictions of two sides."),
     (training.section, "Training and temperature: edgetl did not train or calibrate here."),
     (environment.section, "Where and how it ran: nothing was recorded."),
 )
+"""In the order of the page, each with what it needs, said when it is not there; without such
+words, that there is nothing to show is no lack."""
 
 
 def render_report(data: ReportData) -> str:
@@ -74,7 +85,7 @@ def render_report(data: ReportData) -> str:
         version=clean(data.version),
         hero=hero(facts),
         sections=[section for section, _ in found if section is not None],
-        absent=[absent for section, absent in found if section is None],
+        absent=[absent for section, absent in found if section is None and absent],
         style=Markup(_text("page.css")),
         edgetl=__version__,
     )

@@ -50,14 +50,21 @@ def section(facts: ReleaseFacts) -> Section | None:
     names = [name for name in names if answers[name].labels is not None]
     if not names:
         return None
+    bins = {name: bins_of(answers[name]) for name in names}
+    most = max(float(found.count.max() / found.count.sum()) for found in bins.values())
     return Section(
         id="calibration",
         title="Calibration of the probabilities",
         read=(
             "Dots on the diagonal mean that the stated confidence comes true; whiskers show how "
-            "far chance alone could move a dot (95 %), and the bars below where the answers lie."
+            "far chance alone could move a dot (95 %), and the bars below where the answers "
+            "lie. All sides are drawn on one scale."
         ),
-        blocks=(Plots(plots=tuple(_plot(facts, name, answers[name]) for name in names)),),
+        blocks=(
+            Plots(
+                plots=tuple(_plot(facts, name, answers[name], bins[name], most) for name in names)
+            ),
+        ),
     )
 
 
@@ -87,12 +94,14 @@ def bins_of(predictions: Predictions) -> Bins:
     )
 
 
-def _plot(facts: ReleaseFacts, name: str, predictions: Predictions) -> Plot:
+def _plot(
+    facts: ReleaseFacts, name: str, predictions: Predictions, bins: Bins, most: float
+) -> Plot:
     assert predictions.labels is not None
     seen = ece(predictions.probabilities, predictions.labels, bins=BINS)
     by_chance = ece_if_calibrated(predictions.probabilities, bins=BINS)
     return Plot(
-        svg=_draw(facts, name, bins_of(predictions), seen),
+        svg=_draw(facts, name, bins, seen, most),
         title=clean(name),
         caption=(
             f"ECE {number(seen, 4)} ({BINS} bins); a perfectly calibrated model with these "
@@ -102,7 +111,7 @@ def _plot(facts: ReleaseFacts, name: str, predictions: Predictions) -> Plot:
     )
 
 
-def _draw(facts: ReleaseFacts, name: str, bins: Bins, seen: float) -> Markup:
+def _draw(facts: ReleaseFacts, name: str, bins: Bins, seen: float, most: float) -> Markup:
     role, marker = facts.series(name)
     ink = colour(role)
     with canvas(330, width=300) as figure:
@@ -123,7 +132,6 @@ def _draw(facts: ReleaseFacts, name: str, bins: Bins, seen: float) -> Markup:
             (bins.index + 0.5) * width, share, width * 0.86, color=ink, alpha=0.55, linewidth=0
         )
         below.set_xlim(0, 1.01)
-        most = float(share.max())
         below.set_ylim(0, most)
         below.set_yticks([0, most], ["0", f"{number(100 * most, 0)} %"])
         below.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])

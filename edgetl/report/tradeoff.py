@@ -10,11 +10,11 @@ from edgetl.extras import extra
 from edgetl.gate.selection import SHARE_OF_MARGIN
 from edgetl.report.blocks import Plot, Plots, Section
 from edgetl.report.facts import ReleaseFacts
+from edgetl.report.gates import LIMITS, kind_of_gate
 from edgetl.report.labels import Label, place
 from edgetl.report.numbers import clean, finite, number, significant
 from edgetl.report.theme import axes, canvas, colour, to_svg
 from edgetl.report.ticks import log_limits, log_ticks
-from edgetl.report.verdict import LIMITS
 
 with extra("report"):
     from markupsafe import Markup
@@ -125,17 +125,17 @@ def _nll_scale(facts: ReleaseFacts) -> _Scale:
 def _worst(facts: ReleaseFacts, split: str) -> tuple[Plot, ...]:
     """The harm that comes nearest to its limit: what decides whether a candidate may compete."""
     policy = facts.data.verdict["policy"]
+    limits = {gate: finite(policy.get(key)) for key, gate in LIMITS.items()}
     points = []
     for entry in (facts.data.selection or {}).get("entries", ()):
-        shares = {
-            gate: value / limit
-            for key, gate in LIMITS.items()
-            if (limit := finite(policy.get(key)))
-            and (value := finite(entry.get("harms", {}).get(gate))) is not None
-        }
+        shares = [
+            value / limit
+            for gate, harm in entry.get("harms", {}).items()
+            if (limit := limits.get(kind_of_gate(gate))) and (value := finite(harm)) is not None
+        ]
         p50 = finite(entry.get("p50_ms"))
         if shares and p50 is not None and p50 > 0:
-            worst = max(shares.values())
+            worst = max(shares)
             points.append(
                 Point(
                     id=str(entry["id"]),

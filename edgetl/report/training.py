@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from edgetl.extras import extra
 from edgetl.report.blocks import Block, Cell, Grid, Plot, Plots, Section
-from edgetl.report.content import Table
+from edgetl.report.documents import Table
 from edgetl.report.facts import ReleaseFacts
 from edgetl.report.numbers import clean, finite, number
 from edgetl.report.theme import axes, canvas, colour, to_svg

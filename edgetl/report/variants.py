@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgetl.report.blocks import Cell, Grid, Section
-from edgetl.report.content import REFERENCE, Table
+from edgetl.report.content import REFERENCE
+from edgetl.report.documents import Table
 from edgetl.report.facts import ReleaseFacts
+from edgetl.report.gates import SIGNS, TONES
 from edgetl.report.numbers import clean, number, percent, significant, times
-from edgetl.report.verdict import TONES
 
 
 def section(facts: ReleaseFacts) -> Section | None:
@@ -41,7 +42,7 @@ def _rows(facts: ReleaseFacts) -> Grid | None:
         setting += f", {cell['threads']} threads"
     return Grid(
         head=_head(facts),
-        rows=tuple(_row(row) for row in rows),
+        rows=tuple(_row(row, ships=row["id"] in facts.shipped) for row in rows),
         numeric=frozenset(range(3, 11)),
         caption="× is the ratio of the two p50s; the speeds at the top of the page are means over "
         "paired rounds, with their intervals.",
@@ -68,12 +69,19 @@ def _head(facts: ReleaseFacts) -> tuple[str, ...]:
     )
 
 
-def _row(row: Table) -> tuple[Cell, ...]:
-    verdict = str(row.get("verdict", ""))
-    mark = {"PASS": "✓ ", "FAIL": "✕ ", "INCONCLUSIVE": "? "}.get(verdict, "")
+def _verdict(verdict: str) -> Cell:
+    text = f"{SIGNS.get(verdict, '')} {clean(verdict)}".strip()
+    return Cell(text=text, tone=TONES.get(verdict, "quiet"))
+
+
+def _row(row: Table, *, ships: bool) -> tuple[Cell, ...]:
     return (
-        Cell(text=clean(row["id"]), title=clean(row.get("backend", ""))),
-        Cell(text=mark + clean(verdict), tone=TONES.get(verdict, "quiet")),
+        Cell(
+            text=clean(row["id"]),
+            title=clean(row.get("backend", "")),
+            mark="ships" if ships else "",
+        ),
+        _verdict(str(row.get("verdict", ""))),
         Cell(text=clean(row.get("precision", ""))),
         Cell(text=significant(row.get("size_mb"))),
         Cell(text=significant(row.get("p50_ms"))),
@@ -103,7 +111,7 @@ def _metrics(facts: ReleaseFacts) -> Grid | None:
         rows=tuple(
             (
                 Cell(text=clean(name)),
-                Cell(text=clean(verdict), tone=TONES.get(verdict, "quiet")),
+                _verdict(verdict),
                 Cell(text=percent(metrics.get("top1"))),
                 *(Cell(text=number(metrics.get(key), 4)) for key in _PLAIN),
             )

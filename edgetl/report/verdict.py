@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from edgetl.bench.compare import Ratio
-from edgetl.report.blocks import Hero, Shipped, Tone
-from edgetl.report.content import REFERENCE, Table
+from edgetl.report.blocks import Hero, Shipped
+from edgetl.report.content import REFERENCE
+from edgetl.report.documents import Table
 from edgetl.report.facts import ReleaseFacts
-from edgetl.report.numbers import DASH, clean, count, finite, number, percent, significant, times
-
-TONES: Mapping[str, Tone] = {"PASS": "pass", "FAIL": "fail", "INCONCLUSIVE": "unsure"}
-_SIGNS = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?"}
-
-GATES = {
-    "top1_drop": "top-1 lost",
-    "nll": "NLL added",
-    "brier": "Brier added",
-    "flips": "answers changed",
-    "latency": "p50",
-}
-LIMITS = {
-    "max_accuracy_drop": "top1_drop",
-    "max_nll_increase": "nll",
-    "max_brier_increase": "brier",
-    "max_flip_rate": "flips",
-    "max_p50_ratio": "latency",
-}
-
-
-_FINE = 1e-4
-"""A limit under this needs more decimals than the page writes, and so do the harms beside it."""
-
-
-def gate_name(facts: ReleaseFacts, gate: object) -> str:
-    """What a gate bounds, in words."""
-    if gate == "latency":
-        return f"{GATES['latency']} against {facts.reference_name}"
-    return GATES.get(str(gate), clean(gate))
-
-
-def amount(gate: str, value: object, *, limit: object = None) -> str:
-    """A harm in its gate's unit, in as many digits as its limit asks for.
-
-    Example:
-        >>> amount("top1_drop", 0.01), amount("nll", 0.02), amount("latency", 1.0)
-        ('1.00 pt', '0.0200 nats', '1.00×')
-        >>> amount("nll", 3e-9, limit=1e-9)
-        '3.0e−09 nats'
-    """
-    found, bound = finite(value), finite(limit)
-    if found is None:
-        return DASH
-    if gate == "latency":
-        return times(value)
-    fine = bound is not None and 0 < bound < _FINE
-    scale, digits = (100, 2) if gate in ("top1_drop", "flips") else (1, 4)
-    shown = significant(scale * found, 2) if fine else number(scale * found, digits)
-    unit = {"top1_drop": " pt", "flips": " %", "nll": " nats"}.get(gate, "")
-    return shown + unit
+from edgetl.report.gates import (
+    LIMITS,
+    SIGNS,
+    TONES,
+    amount,
+    decided_by,
+    gate_name,
+    judged_figure,
+    kind_of_gate,
+)
+from edgetl.report.numbers import clean, count, finite, percent, significant, times
+from edgetl.report.sentence import sentence
 
 
 def hero(facts: ReleaseFacts) -> Hero:
@@ -68,8 +28,8 @@ def hero(facts: ReleaseFacts) -> Hero:
     return Hero(
         outcome=clean(facts.outcome),
         tone=TONES.get(facts.outcome, ""),
-        sign=_SIGNS.get(facts.outcome, "?"),
-        sentence=_sentence(facts),
+        sign=SIGNS.get(facts.outcome, "?"),
+        sentence=sentence(facts),
         remarks=_remarks(facts),
         shipped=tuple(_shipped(facts, name) for name in facts.shipped),
         limits=_limits(facts, policy),
@@ -83,75 +43,20 @@ def hero(facts: ReleaseFacts) -> Hero:
 def _limits(facts: ReleaseFacts, policy: Table) -> tuple[tuple[str, str], ...]:
     """The limits that something was held against."""
     idle = {
-        gate["name"]
+        kind_of_gate(gate["name"])
         for entry in facts.judged.values()
         for gate in entry.get("gates", ())
         if gate["verdict"] == "NOT JUDGED"
     }
     return tuple(
         (
-            gate_name(facts, gate),
+            "each slice: top-1 lost" if gate == "slice" else gate_name(facts, gate),
             f"≤ {amount(gate, policy[key], limit=policy[key])}"
             + (" (percentage points)" if gate == "top1_drop" else ""),
         )
         for key, gate in LIMITS.items()
-        if key in policy and gate not in idle
+        if policy.get(key) is not None and gate not in idle
     )
-
-
-def _sentence(facts: ReleaseFacts) -> str:
-    inputs = count(facts.n, "labelled input")
-    if facts.outcome == "PASS":
-        are = "are" if len(facts.shipped) > 1 else "is"
-        return (
-            f"On {inputs}, {_listed(facts.shipped)} {are} shown to stay within every limit of "
-            "harm: still the same classifier as the reference."
-        )
-    if facts.outcome == "FAIL":
-        broken = [name for name, entry in facts.judged.items() if entry.get("verdict") == "FAIL"]
-        if not broken:
-            return "A required backend has no candidate that could be judged, so nothing ships."
-        return (
-            f"On {inputs}, {_listed(broken)} {'are' if len(broken) > 1 else 'is'} shown to break "
-            f"a limit of harm{', so nothing ships' if facts.released else ''}."
-        )
-    undecided = _undecided(facts)
-    latency = [gate for gate in undecided if gate["name"] == "latency"]
-    ending = f"undecided is not a pass{', so nothing ships' if facts.released else ''}."
-    if latency and len(latency) == len(undecided):
-        return (
-            f"The latency measured does not decide whether it is within its limit; {ending} "
-            f"{_plan(latency, 'more round', 'the limit')}"
-        ).rstrip()
-    verb = "does" if facts.n == 1 else "do"
-    others = [gate for gate in undecided if gate["name"] != "latency"]
-    return (
-        f"{inputs} {verb} not decide whether every harm is within its limit; {ending} "
-        f"{_plan(others, 'more labelled input', 'each limit')}"
-    ).rstrip()
-
-
-def _undecided(facts: ReleaseFacts) -> list[Table]:
-    return [
-        gate
-        for entry in facts.judged.values()
-        for gate in entry.get("gates", ())
-        if gate["verdict"] == "INCONCLUSIVE"
-    ]
-
-
-def _plan(gates: Sequence[Table], unit: str, limit: str) -> str:
-    """How many more would decide all of these gates; nothing when no number is known to."""
-    wanted = [finite(gate.get("more_samples")) for gate in gates]
-    known = [more for more in wanted if more is not None]
-    if not known or len(known) < len(wanted):
-        return ""
-    return f"{count(max(known), unit)} would, with 80 % power for {limit}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = [clean(name) for name in names] or ["the judged variant"]
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1]
 
 
 def _remarks(facts: ReleaseFacts) -> tuple[str, ...]:
@@ -165,7 +70,7 @@ def _remarks(facts: ReleaseFacts) -> tuple[str, ...]:
     ]
     for name, entry in facts.judged.items():
         remarks += [
-            f"{clean(name)}: {_gate(facts, gate)}."
+            f"{clean(name)}: {_gate(facts, gate)}{_detail(gate)}."
             for gate in entry.get("gates", ())
             if gate["verdict"] in ("FAIL", "INCONCLUSIVE")
         ]
@@ -182,23 +87,23 @@ def _why_none(verdict: Table, backend: object) -> str:
     return f" The fastest, {clean(fastest['id'])}: {clean(fastest.get('reason', ''), 300)}."
 
 
+def _detail(gate: Table) -> str:
+    detail = clean(gate.get("detail") or "", 200)
+    return f" ({detail})" if detail else ""
+
+
 def _gate(facts: ReleaseFacts, gate: Table) -> str:
     name, bound = str(gate["name"]), gate["limit"]
     what, limit = gate_name(facts, name), amount(name, bound, limit=bound)
     if gate["verdict"] == "FAIL":
-        lower = amount(name, gate["lower"], limit=bound)
-        return f"{what} is at least {lower}, over the limit {limit}"
-    units = ("more labelled input", "more labelled inputs")
-    if name == "latency":
-        units = ("more round of measurement", "more rounds of measurement")
-    more = finite(gate.get("more_samples"))
-    plan = (
-        f"{count(more, *units)} would decide it with 80 % power"
-        if more is not None
-        else "no number of further samples decides it while the harm lies on the limit"
+        return f"{what} is {judged_figure(gate)}, over the limit {limit}"
+    low, high = (amount(name, gate.get(key), limit=bound) for key in ("lower", "upper"))
+    seen = (
+        f"lies between {low} and {high}"
+        if finite(gate.get("upper")) is not None
+        else "has no upper bound yet"
     )
-    low, high = (amount(name, gate[key], limit=bound) for key in ("lower", "upper"))
-    return f"{what} lies between {low} and {high}, the limit is {limit}; {plan}"
+    return f"{what} {seen}, the limit is {limit}; {decided_by(gate)}"
 
 
 def _shipped(facts: ReleaseFacts, name: str) -> Shipped:

@@ -30,7 +30,7 @@ frame.addEventListener("load", () => {{
   const page = frame.contentDocument;
   const box = page.documentElement;
   const wide = [...page.querySelectorAll("body *")].filter(one =>
-    !one.closest(".scroll, pre, svg, .unseen")
+    !one.closest(".scroll, pre, svg, .unseen, .forest thead")
     && one.getBoundingClientRect().right > box.clientWidth + 1);
   const images = [...page.images];
   document.getElementById("found").textContent = JSON.stringify({{
@@ -44,7 +44,7 @@ frame.addEventListener("load", () => {{
     broken: images.filter(one => !one.naturalWidth).length,
     clipped: [...page.querySelectorAll(".turned thead th")].filter(one =>
       one.scrollHeight > one.clientHeight + 1).length,
-    figures: [...page.querySelectorAll("svg")].map(one => one.getBoundingClientRect().height),
+    figures: [...page.querySelectorAll("svg.plot")].map(one => one.getBoundingClientRect().height),
     alerted: frame.contentWindow.alerted === true,
   }});
 }});

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from edgetl.gate import judge
 from edgetl.report import ReportData, render_report, report_from_predictions
 from edgetl.report.facts import facts_of
-from edgetl.report.verdict import amount, hero
-from tests.report.helpers.made import POLICY, answers, predictions, report, verdict
+from edgetl.report.gates import GATES, amount, kind_of_gate
+from edgetl.report.verdict import hero
+from tests.report.helpers.made import predictions, report, verdict
 
 
 def changed(gate: str, word: str, **values: Any) -> ReportData:
@@ -83,6 +83,7 @@ def test_the_reference_is_called_what_it_is() -> None:
     data = report()
     brought = [dict(row) for row in data.rows]
     brought[0]["backend"] = "onnxruntime"
+    data = replace(data, waterfalls=())
     page = render_report(replace(data, rows=brought))
     assert "the speed of the ONNX file" in page and "× ONNX file" in page
     assert "control: the ONNX file again" in page and "PyTorch" not in page
@@ -117,7 +118,10 @@ def test_when_nothing_was_judged_the_head_says_why() -> None:
 
 def test_a_latency_alone_undecided_does_not_blame_the_inputs() -> None:
     numbers = {"lower": 0.9, "estimate": 1.0, "upper": 1.1, "limit": 1.0}
-    for more, plan in ((40, " 40 more rounds would, with 80 % power for the limit."), (None, "")):
+    for more, plan in (
+        (40, " 40 more rounds of measurement would, with 80 % power for the limit."),
+        (None, ""),
+    ):
         found = changed("latency", "INCONCLUSIVE", more_samples=more, **numbers)
         assert hero(facts_of(found)).sentence == (
             "The latency measured does not decide whether it is within its limit; undecided is "
@@ -158,8 +162,34 @@ def test_amounts_are_in_the_unit_of_their_gate() -> None:
     assert amount("nll", float("nan")) == "–"
 
 
-def test_a_judgement_has_the_gates_that_the_page_has_words_for() -> None:
-    from edgetl.report.verdict import GATES
+def test_a_judgement_has_the_gates_that_the_page_has_words_for(whole) -> None:
+    named = {
+        kind_of_gate(gate["name"]) for entry in whole.verdict["variants"] for gate in entry["gates"]
+    }
+    assert named <= {*GATES, "slice"} and len(named) > 8
+    assert {"p90_ratio", "p99_ms", "size_mb", "memory_mb"} < set(GATES)
 
-    one = answers(300, ("a", "b"), noise=0.0)
-    assert {gate.name for gate in judge(one, one, POLICY).gates} == set(GATES)
+
+def test_the_closest_call_is_in_the_sentence_of_a_pass(whole) -> None:
+    said = hero(facts_of(whole)).sentence
+    assert "The closest call: confidence gap is at most" in said and "5.00 pt is allowed" in said
+
+
+def test_a_fail_says_why_in_its_sentence() -> None:
+    found = changed("nll", "FAIL", lower=0.2, estimate=0.3, upper=0.4)
+    entry = found.verdict["variants"][0] | {"verdict": "FAIL"}
+    document = {**found.verdict, "variants": [entry, *found.verdict["variants"][1:]]}
+    said = hero(facts_of(replace(found, verdict=document))).sentence
+    assert "ov-int8 is shown to break a limit of harm, so nothing ships" in said
+    assert said.endswith("NLL added is at least 0.2000 nats, and 0.1000 nats is allowed.")
+
+
+def test_what_a_gate_says_beside_its_figures_is_remarked() -> None:
+    found = changed("worst_class", "FAIL", lower=0.3, detail="shown for the class 'dog'")
+    assert any("(shown for the class 'dog')" in one for one in hero(facts_of(found)).remarks)
+
+
+def test_a_limit_that_is_off_is_not_listed(whole) -> None:
+    named = [name for name, _ in hero(facts_of(whole)).limits]
+    assert "each slice: top-1 lost" in named and "worst class: recall lost" in named
+    assert not any(word in named for word in ("p99", "size", "peak memory"))

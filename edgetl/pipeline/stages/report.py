@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,29 +15,46 @@ from numpy.typing import NDArray
 from edgetl.backends.base import Backend
 from edgetl.bench.result import BenchResult
 from edgetl.data.decode import decode_image
-from edgetl.files import parse_json
+from edgetl.files import parse_json, write_json
 from edgetl.gate import Predictions
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.flips import FLIPS, KeptFlip, read_flips
 from edgetl.pipeline.release import REPORT
 from edgetl.pipeline.stages.bench import REFERENCE, RESULT
 from edgetl.pipeline.summary import SUMMARY
+from edgetl.pipeline.transfer import CONFORMAL, THRESHOLDS
+from edgetl.pipeline.waterfall import waterfall_to_json, waterfalls
+from edgetl.pipeline.waterfall_run import default_variants
 from edgetl.report import Flip, ReportData, occlusion_map, write_report
 from edgetl.spec import Array, ImageInput
+
+WATERFALLS = "waterfall.json"
+"""The document ``edgetl.waterfalls/1``, as `edgetl waterfall --json` writes it."""
 
 Predict = Callable[[Array], NDArray[np.float32]]
 
 
 def run(context: StageContext, out: Path) -> None:
     """Gather what the stages left, look at the flips, and write the page."""
-    data = _gathered(context, _flips(context))
+    steps = _waterfalls(context)
+    write_json(out / WATERFALLS, {"schema": "edgetl.waterfalls/1", "waterfalls": list(steps)})
+    data = _gathered(context, _flips(context), steps)
     write_report(out / REPORT, data)
     size = (out / REPORT).stat().st_size
     drawn = sum(flip.picture is not None for flip in data.flips)
     context.reporter.note(f"one page, {size / 1e6:.1f} MB; pictures of changed answers: {drawn}")
 
 
-def _gathered(context: StageContext, flips: tuple[Flip, ...]) -> ReportData:
+def _waterfalls(context: StageContext) -> tuple[dict[str, Any], ...]:
+    found = waterfalls(
+        context, default_variants(context), images=context.config.report.waterfall_images
+    )
+    return tuple(waterfall_to_json(one) for one in found)
+
+
+def _gathered(
+    context: StageContext, flips: tuple[Flip, ...], steps: tuple[dict[str, Any], ...]
+) -> ReportData:
     bench = BenchResult.load(context.folder.stage("bench") / RESULT)
     objective = context.config.gate.policy.objective
     cell = bench.cell(REFERENCE, batch=objective.batch, threads=context.threads)
@@ -63,7 +81,18 @@ def _gathered(context: StageContext, flips: tuple[Flip, ...]) -> ReportData:
         openings=parse_json(openings.read_bytes(), str(openings))["openings"]
         if openings.is_file()
         else None,
+        waterfalls=steps,
+        thresholds=_kept(context, THRESHOLDS),
+        conformal=_kept(context, CONFORMAL),
     )
+
+
+def _kept(context: StageContext, name: str) -> dict[str, Any] | None:
+    """A document of the gate, which has it only when the test split was opened."""
+    if not (context.folder.stage("gate") / name).is_file():
+        return None
+    document: dict[str, Any] = context.json("gate", name)
+    return document
 
 
 def _predictions(context: StageContext) -> dict[str, dict[str, Predictions]]:

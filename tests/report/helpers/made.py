@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,25 @@ from numpy.typing import NDArray
 from edgetl.bench.measure import Samples
 from edgetl.bench.result import Run, result_of
 from edgetl.data.decode import encode_png
+from edgetl.files import parse_json
 from edgetl.gate import JudgedData, JudgedVariant, Policy, Predictions, ReleaseVerdict, judge
 from edgetl.gate.render import to_json
 from edgetl.gate.selection import Candidate, select
+from edgetl.pipeline.transfer import write_transfer
 from edgetl.report import Flip, ReportData
 
 CLASSES = ("cat", "dog", "eel", "fox")
-POLICY = Policy(max_accuracy_drop=0.05, max_nll_increase=0.1, max_flip_rate=0.1)
+POLICY = Policy(
+    max_accuracy_drop=0.05,
+    max_nll_increase=0.1,
+    max_brier_increase=0.05,
+    max_confidence_gap=0.05,
+    max_log_temperature_ratio=0.3,
+    max_flip_rate=0.1,
+    max_worst_class_drop=0.2,
+    max_slice_drop=0.2,
+    slices=("camera",),
+)
 
 
 def answers(n: int, classes: tuple[str, ...], *, noise: float, seed: int = 0) -> Predictions:
@@ -32,6 +46,7 @@ def answers(n: int, classes: tuple[str, ...], *, noise: float, seed: int = 0) ->
         logits=logits,
         classes=classes,
         ids=[f"{row:064x}" for row in range(n)],
+        slices={"camera": np.array(["day", "dusk", "night"])[random.integers(3, size=n)]},
     )
 
 
@@ -110,6 +125,54 @@ def flips(on: dict[str, dict[str, Predictions]]) -> tuple[Flip, ...]:
     )
 
 
+def waterfall(variant: str = "ov-int8") -> dict[str, Any]:
+    """`edgetl.waterfall/1`: two steps that were not measured, four that were."""
+    steps = [
+        ("decode", "PyTorch", "PyTorch", 0, 0.0, 0.0, "a tensor is used as it is", True),
+        ("resize", "PyTorch", "PyTorch", 0, 0.0, 0.0, "a tensor is used as it is", True),
+        ("export", "PyTorch", "FP32 ONNX, as written", 0, 2e-10, 4e-6, "", False),
+        ("precision", "FP32 ONNX, as written", "INT8 ONNX, as written", 5, 0.004, 0.2, "", False),
+        ("backend", "INT8 ONNX, as written", "openvino, int8, CPU", 1, 1e-4, 0.02, "", False),
+        ("device", "openvino, int8, CPU", "openvino, int8, CPU", 0, 0.0, 0.0, "on the CPU", True),
+    ]
+    keys = ("name", "from", "to", "flips", "mean_kl", "max_difference", "note", "skipped")
+    found = [dict(zip(keys, step, strict=True)) for step in steps]
+    total = {**found[3], "name": "total", "from": "PyTorch", "to": "openvino, int8, CPU"}
+    layers = [
+        ("conv1", "Conv", 21.4, 21.4),
+        ("conv7", "Conv", 27.9, 19.8),
+        ("fc", "Gemm", 31.0, 24),
+    ]
+    return {
+        "schema": "edgetl.waterfall/1",
+        "variant": variant,
+        "split": "val",
+        "n": 200,
+        "steps": [step | {"flip_rate": step["flips"] / 200} for step in found],
+        "total": total | {"flips": 4, "flip_rate": 0.02},
+        "layers": [
+            {"name": name, "operator": operator, "sqnr_db": sqnr, "accumulated_db": accumulated}
+            for name, operator, sqnr, accumulated in layers
+        ],
+        "layer_n": 32,
+    }
+
+
+def transfer(on: dict[str, dict[str, Predictions]]) -> dict[str, Any]:
+    """`edgetl.thresholds/1` and `edgetl.conformal/1`, as the gate stage writes them."""
+    test = on["test"]
+    noises = {"reference": 0.0, "ort-fp32": 0.0, "ov-int8": 0.08}
+    classes = test["reference"].classes
+    assert classes is not None
+    calib = {name: answers(300, classes, noise=noise, seed=31) for name, noise in noises.items()}
+    with TemporaryDirectory() as folder:
+        write_transfer(Path(folder), calib=calib, test={name: test[name] for name in noises})
+        return {
+            name: parse_json((Path(folder) / f"{name}.json").read_bytes(), name)
+            for name in ("thresholds", "conformal")
+        }
+
+
 _PLAIN = (
     "index",
     "content_id",
@@ -179,6 +242,8 @@ def report(classes: tuple[str, ...] = CLASSES, **changes: Any) -> ReportData:
         "rows": [_row(name, cells[name]) for name in ("reference", *variants)],
         "flips": flips(on),
         "config": {"name": "pets", "seed": 0},
+        "waterfalls": [waterfall()],
+        **transfer(on),
         "openings": [
             {"winners": {"ov-int8": "00"}, "policy": "aa", "reference": "bb", "test": "cc"}
         ],
