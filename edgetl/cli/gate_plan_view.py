@@ -38,7 +38,7 @@ def show_plans(plans: Sequence[GatePlan], *, pilot: bool) -> None:
             "n at D   with the share D of all inputs right by one of the two alone", soft_wrap=True
         )
     for note in dict.fromkeys(note for plan in plans for note in plan.notes):
-        screen.print(Text(f"note     {note}"), soft_wrap=True)
+        screen.print(Text(f"note     {one_line(note)}"))
 
 
 def _table(plans: Sequence[GatePlan], *, pilot: bool) -> Table:

@@ -109,7 +109,7 @@ def certify(
         alpha: In place of the policy's.
 
     Raises:
-        GateError: When the two do not fit together, or there are fewer than two images or classes.
+        GateError: When the two do not fit together, or there is only one image.
 
     Example:
         >>> sure = np.tile([0.9, 0.1], (2000, 1))
@@ -214,12 +214,8 @@ def _aligned(
     probabilities, labels = _same_classes(reference, candidate, notes)
     if reference.n != candidate.n:
         raise _misfit(f"{candidate.n} inputs", f"the {reference.n} inputs of the reference")
-    if reference.n < 2 or reference.k < 2:
-        raise _misfit(
-            f"{reference.n} inputs and {reference.k} classes",
-            "at least two of each",
-            "predict more inputs with a classifier of several classes",
-        )
+    if reference.n < 2:
+        raise _misfit("1 inputs", "at least two", "predict more inputs")
     if reference.ids is not None and candidate.ids is not None:
         rows = _rows(reference.ids, candidate.ids)
         if rows is not None:

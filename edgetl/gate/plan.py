@@ -116,7 +116,12 @@ def plan_gates(
     check_open_unit("discordance", discordance, "pass 0.03 for 3 %")
     check_open_unit("power", power, "pass 0.8")
     if classes is not None and classes < 2:
-        raise _too_few(f"{classes} classes")
+        raise GateError(
+            "plan",
+            got=f"{classes} classes",
+            expected="at least two",
+            fix="plan for a classifier of several classes",
+        )
     needs = [_drop(policy, discordance), _flip_rate(policy, discordance)]
     open_gates = [
         _unplanned(name, limit, NEEDS_PILOT)
@@ -154,7 +159,7 @@ def plan_from_pilot(
         power: The probability to pass that is wanted.
 
     Raises:
-        GateError: When the two do not fit together, have no labels, or fewer than two classes.
+        GateError: When the two do not fit together, or have no labels.
         DataError: For a power outside 0..1.
 
     Example:
@@ -167,8 +172,6 @@ def plan_from_pilot(
     check_open_unit("power", power, "pass 0.8")
     data = align(reference, candidate)
     n = len(data.labels)
-    if reference.k < 2 or n < 2:
-        raise _too_few(f"{n} inputs and {reference.k} classes")
     _, b, c, _ = paired_counts(data.reference, data.candidate, data.labels)
     discordance = (b + c) / n
     needs = [
@@ -368,12 +371,3 @@ def least_margin(n: int, alpha: float = 0.05) -> float:
     """
     z = normal_quantile(1 - alpha)
     return z * z / (n + z * z)
-
-
-def _too_few(got: str) -> GateError:
-    return GateError(
-        "plan",
-        got=got,
-        expected="at least two inputs and two classes",
-        fix="plan for a classifier of several classes",
-    )
