@@ -17,7 +17,7 @@ from edgetl.pipeline.run_folder import RunFolder
 
 _NAME = "waterfall"
 # The last first: its message names the command that makes all the others too.
-_NEEDED = ("compile", "quantize", "export", "calibrate", "data")
+_NEEDED = ("compile", "quantize", "export", "calibrate", "finetune", "data")
 
 
 @contextmanager
