@@ -2,9 +2,8 @@
 
     python benchmarks/check_verdict.py RUN/gate/verdict.json [FOLDER]
 
-A second opinion that shares no code with edgetl: numpy, scipy and statsmodels only. Tango's limits
-are found as roots of the score equation, in which the constrained likelihood is maximised by
-another root search instead of a closed form; Clopper-Pearson and t intervals are statsmodels'.
+A second opinion that shares no code with edgetl: numpy, scipy and statsmodels only, see
+independent_bounds.py beside this file. Size and memory are looked up in the bench result.
 FOLDER is where the files named in the verdict's `data` lie (default: beside the verdict).
 
 Exit code 0 when all agree within 1e-6, 1 when not, 2 when the files cannot be read.
@@ -16,117 +15,122 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import norm
-from statsmodels.stats.proportion import proportion_confint
-from statsmodels.stats.weightstats import DescrStatsW
+from independent_bounds import (
+    FLOOR,
+    Array,
+    Harm,
+    drop_of_counts,
+    either_way,
+    figure,
+    mean_harm,
+    p99_harm,
+    rate_harm,
+    ratio_harm,
+    temperature_harm,
+    worst_of,
+)
 
 TOLERANCE = 1e-6
-FLOOR = 1e-12  # a probability below this counts as this in a logarithm (docs/gate.md)
 
-Array = NDArray[Any]
-Bounds = tuple[float, float]
-
-
-class Harm:
-    """An estimate, and a function that gives both one-sided bounds at a level alpha."""
-
-    def __init__(self, estimate: float, n: int, bounds: Callable[[float], Bounds]) -> None:
-        self.estimate, self.n, self.bounds = estimate, n, bounds
-
-
-def only_reference_right(b: int, c: int, n: int, difference: float) -> float:
-    """The most likely probability of "only the reference right" when the difference is given."""
-
-    low, high = max(0.0, -difference), (1 - difference) / 2
-    width = high - low
-
-    # As a share of the way from the least to the most it can be, nothing cancels at either end.
-    def slope(share: float) -> float:
-        step = width * share
-        gain = (b / (max(0.0, difference) + step) if b else 0.0) + (c / (low + step) if c else 0.0)
-        return gain - ((n - b - c) / (width * (1 - share)) if n > b + c else 0.0)
-
-    first, last = 1e-18, 1 - 1e-15
-    if slope(first) <= 0:
-        return low
-    if slope(last) >= 0:
-        return high
-    return low + width * float(brentq(slope, first, last, xtol=1e-18, rtol=1e-15))
+LIMITS = {
+    "top1_drop": "max_accuracy_drop",
+    "nll": "max_nll_increase",
+    "brier": "max_brier_increase",
+    "confidence_gap": "max_confidence_gap",
+    "log_temperature_ratio": "max_log_temperature_ratio",
+    "flips": "max_flip_rate",
+    "worst_class": "max_worst_class_drop",
+    "latency": "max_p50_ratio",
+    "p90_ratio": "max_p90_ratio",
+    "p99_ms": "max_p99_ms",
+    "size_mb": "max_size_mb",
+    "memory_mb": "max_memory_mb",
+}
+SLICE = "slice:"
 
 
-def tango(b: int, c: int, n: int, alpha: float) -> Bounds:
-    """One-sided score bounds of (b - c) / n, each at 1 - alpha."""
-    z = float(norm.isf(alpha))
+@dataclass
+class Data:
+    """Both sides' answers in the reference's order of inputs and classes."""
 
-    def excess(difference: float, sign: float) -> float:
-        # The angle of (z error, distance) is 45 degrees where the statistic is z, and stays
-        # defined at b = c = 0, where both vanish at the estimate.
-        q = only_reference_right(b, c, n, difference)
-        error = math.sqrt(max(0.0, n * (2 * q + difference * (1 - difference))))
-        return math.atan2(sign * (b - c - n * difference), z * error) - math.pi / 4
-
-    centre, edge = (b - c) / n, 1 - 1e-12
-    low = -1.0 if c == n else brentq(excess, -edge, centre, args=(1.0,), xtol=1e-14)
-    high = 1.0 if b == n else brentq(excess, centre, edge, args=(-1.0,), xtol=1e-14)
-    return float(low), float(high)
+    reference: Array
+    candidate: Array
+    labels: Array
+    classes: list[str]
+    slices: dict[str, Array]
 
 
-def mean_harm(increase: Array) -> Harm:
-    """A mean of paired differences with statsmodels' t interval."""
-    stats = DescrStatsW(increase)
-    return Harm(
-        float(increase.mean()),
-        len(increase),
-        lambda alpha: tuple(map(float, stats.tconfint_mean(alpha=2 * alpha))),
-    )
-
-
-def latency_harm(candidate: Array, reference: Array) -> Harm:
-    """The ratio of block medians: a t interval on the logarithms."""
-    logs = np.log(np.median(candidate, axis=1)) - np.log(np.median(reference, axis=1))
-    inner = mean_harm(logs)
-    return Harm(
-        math.exp(inner.estimate),
-        inner.n,
-        lambda alpha: tuple(math.exp(bound) for bound in inner.bounds(alpha)),
-    )
-
-
-def harms(reference: Array, candidate: Array, labels: Array) -> dict[str, Harm]:
-    """The harms that images decide."""
-    n = len(labels)
+def answer_harms(data: Data, policy: Mapping[str, Any]) -> dict[str, Harm]:
+    """The harms that images decide, for the limits that the policy has."""
+    n = len(data.labels)
     rows = np.arange(n)
-    ours, theirs = reference.argmax(axis=1), candidate.argmax(axis=1)
-    b = int(((theirs == labels) & (ours != labels)).sum())
-    c = int(((theirs != labels) & (ours == labels)).sum())
-    k = int((ours != theirs).sum())
-    truth = np.eye(reference.shape[1])[labels]
+    ours, theirs = (side.argmax(axis=1) for side in (data.reference, data.candidate))
+    truth = np.eye(data.reference.shape[1])[data.labels]
+    logs = [
+        np.log(np.maximum(s[rows, data.labels], FLOOR)) for s in (data.reference, data.candidate)
+    ]
+    squares = [((s - truth) ** 2).sum(axis=1) for s in (data.reference, data.candidate)]
+    gaps = [
+        side.max(axis=1) - (answer == data.labels)
+        for side, answer in ((data.reference, ours), (data.candidate, theirs))
+    ]
 
-    def drop(alpha: float) -> Bounds:
-        low, high = tango(b, c, n, alpha)
-        return -high, -low
+    def drop(members: Array) -> Harm:
+        right, left = (answer[members] == data.labels[members] for answer in (theirs, ours))
+        return drop_of_counts(
+            int((right & ~left).sum()), int((left & ~right).sum()), int(members.sum())
+        )
 
-    def flips(alpha: float) -> Bounds:
-        low, high = proportion_confint(k, n, alpha=2 * alpha, method="beta")
-        return (0.0 if k == 0 else float(low)), (1.0 if k == n else float(high))
-
-    nll = np.log(np.maximum(reference[rows, labels], FLOOR)) - np.log(
-        np.maximum(candidate[rows, labels], FLOOR)
-    )
-    brier = ((candidate - truth) ** 2).sum(axis=1) - ((reference - truth) ** 2).sum(axis=1)
-    return {
-        "top1_drop": Harm((c - b) / n, n, drop),
-        "nll": mean_harm(nll),
-        "brier": mean_harm(brier),
-        "flips": Harm(k / n, n, flips),
+    found = {
+        "top1_drop": drop(np.ones(n, bool)),
+        "nll": mean_harm(logs[0] - logs[1]),
+        "brier": mean_harm(squares[1] - squares[0]),
+        "confidence_gap": either_way(gaps[1] - gaps[0]),
+        "log_temperature_ratio": temperature_harm(data.reference, data.candidate, data.labels),
+        "flips": rate_harm(int((ours != theirs).sum()), n),
+        "worst_class": worst_of([drop(data.labels == k) for k in range(truth.shape[1])], n),
     }
+    found = {name: harm for name, harm in found.items() if policy.get(LIMITS[name]) is not None}
+    if policy.get("max_slice_drop") is not None:
+        found |= {SLICE + name: drop(members) for name, members in members_of(data, policy).items()}
+    return found
+
+
+def members_of(data: Data, policy: Mapping[str, Any]) -> dict[str, Array]:
+    """The images of each slice that the policy asks for."""
+    columns = dict(data.slices)
+    columns.setdefault("class", np.array(data.classes)[data.labels])
+    found: dict[str, Array] = {}
+    for wanted in policy["slices"] or data.slices:
+        name, _, value = (wanted, "", "") if wanted in columns else wanted.partition("=")
+        column = columns[name].astype(str)
+        for one in [value] if wanted not in columns else sorted(set(column.tolist())):
+            found[f"{name}={one}"] = column == one
+    return found
+
+
+def measured_harms(document: Mapping[str, Any], name: str, folder: Path) -> dict[str, Harm]:
+    """The harms that measurements decide, as far as the evidence lies there."""
+    data, policy, found = document["data"], document["policy"], {}
+    if name in data["samples"]:
+        with np.load(folder / data["samples"][name], allow_pickle=False) as arrays:
+            ours, theirs = arrays[name], arrays["reference"]
+        found["latency"] = ratio_harm(ours, theirs, 0.5)
+        found["p90_ratio"] = ratio_harm(ours, theirs, 0.9)
+        found["p99_ms"] = p99_harm(ours)
+    if "bench" in data:
+        bench = json.loads((folder / data["bench"]).read_text(encoding="utf-8"))
+        for cell in bench["cells"]:
+            if cell["variant"] == name and cell["samples"] == data["samples"].get(name):
+                found["size_mb"] = figure(cell["size_mb"])
+                found["memory_mb"] = figure(cell["peak_rss_mb"])
+    return {name: harm for name, harm in found.items() if policy.get(LIMITS[name]) is not None}
 
 
 def load_predictions(path: Path) -> dict[str, Array]:
@@ -141,38 +145,52 @@ def load_predictions(path: Path) -> dict[str, Array]:
     return found
 
 
-def paired(
-    reference: Mapping[str, Array], candidate: Mapping[str, Array]
-) -> tuple[Array, Array, Array]:
-    """Reference, candidate and labels in the reference's order of inputs and classes."""
+def paired(reference: Mapping[str, Array], candidate: Mapping[str, Array]) -> Data:
+    """Both sides in the reference's order of inputs and classes."""
     theirs = candidate["probabilities"]
     if "classes" in reference and "classes" in candidate:
         names = candidate["classes"].tolist()
         theirs = theirs[:, [names.index(name) for name in reference["classes"].tolist()]]
+    rows = np.arange(len(theirs))
     ids = [side["ids"].tolist() for side in (reference, candidate) if "ids" in side]
     if len(ids) == 2 and ids[0] != ids[1]:
         place = {identity: row for row, identity in enumerate(ids[1])}
-        theirs = theirs[[place[identity] for identity in ids[0]]]
-    labels = reference["labels"] if "labels" in reference else candidate["labels"]
-    return reference["probabilities"], theirs, labels
+        rows = np.array([place[identity] for identity in ids[0]])
+    named = reference if "classes" in reference else candidate
+    slices = {name: side[name][at] for side, at in ((candidate, rows), (reference, slice(None)))
+              for name in side if name.startswith("slices/")}  # fmt: skip
+    return Data(
+        reference=reference["probabilities"],
+        candidate=theirs[rows],
+        labels=reference["labels"] if "labels" in reference else candidate["labels"],
+        classes=named["classes"].tolist()
+        if "classes" in named
+        else [str(k) for k in range(theirs.shape[1])],
+        slices={name.removeprefix("slices/"): column for name, column in slices.items()},
+    )
 
 
 def shown(found: Mapping[str, tuple[Harm, float]], alpha: float) -> set[str]:
-    """The gates whose harm is shown, by Holm's procedure over all of them."""
-    left = dict(found)
+    """The gates whose harm is shown, by Holm's procedure over all that have an error."""
+    tested = {name: value for name, value in found.items() if not value[0].exact}
+    over_exactly = {
+        name for name, (harm, limit) in found.items() if harm.exact and not harm.estimate <= limit
+    }
+    left = dict(tested)
     while left:
         level = alpha / len(left)
         over = {name for name, (harm, limit) in left.items() if harm.bounds(level)[0] > limit}
         if not over:
             break
         left = {name: value for name, value in left.items() if name not in over}
-    return set(found) - set(left)
+    return over_exactly | (set(tested) - set(left))
 
 
 def check_variant(variant: Mapping[str, Any], found: Mapping[str, Harm]) -> list[str]:
     """What does not agree with the evidence in one variant."""
     problems, alpha = [], variant["alpha"]
     gates = {gate["name"]: gate for gate in variant["gates"] if gate["verdict"] != "NOT JUDGED"}
+    found = {name: harm for name, harm in found.items() if name in gates or not harm.undefined}
     for name in sorted(set(gates) ^ set(found)):
         problems.append(f"{name}: judged in the verdict or stored as evidence, but not both")
     both = {name: (found[name], gates[name]["limit"]) for name in gates if name in found}
@@ -182,10 +200,10 @@ def check_variant(variant: Mapping[str, Any], found: Mapping[str, Harm]) -> list
         lower, upper = harm.bounds(alpha)
         expected = {"estimate": harm.estimate, "lower": lower, "upper": upper, "n": harm.n}
         for key, value in expected.items():
-            off = abs(gate[key] - value)
-            if not off <= TOLERANCE:
+            if not agree(gate[key], value):
                 problems.append(f"{name}: {key} is {gate[key]!r}, recomputed {value!r}")
-        outcome = "FAIL" if name in proven else "PASS" if upper < limit else "INCONCLUSIVE"
+        within = upper <= limit if harm.exact else upper < limit
+        outcome = "FAIL" if name in proven else "PASS" if within else "INCONCLUSIVE"
         if gate["verdict"] != outcome:
             problems.append(f"{name}: says {gate['verdict']}, recomputed {outcome}")
     outcomes = {gate["verdict"] for gate in gates.values()}
@@ -195,23 +213,27 @@ def check_variant(variant: Mapping[str, Any], found: Mapping[str, Harm]) -> list
     return problems
 
 
+def agree(told: float | None, recomputed: float) -> bool:
+    """Within the tolerance, relative above 1; null where nothing is known."""
+    if told is None or not math.isfinite(recomputed):
+        return told is None and not math.isfinite(recomputed)
+    return abs(told - recomputed) <= TOLERANCE * max(1.0, abs(recomputed))
+
+
 def check_limits(document: Mapping[str, Any]) -> list[str]:
     """Gates whose limit is not the policy's, and a share of alpha that is not one."""
     policy, problems = document["policy"], []
-    limits = {
-        "top1_drop": policy["max_accuracy_drop"],
-        "nll": policy["max_nll_increase"],
-        "brier": policy["max_brier_increase"],
-        "flips": policy["max_flip_rate"],
-        "latency": policy["max_p50_ratio"],
-    }
+    expected = {name for name, key in LIMITS.items() if policy.get(key) is not None}
     for variant in document["variants"]:
         if variant["alpha"] > policy["alpha"]:
             problems.append(f"{variant['id']}: alpha {variant['alpha']} is over the policy's")
         for gate in variant["gates"]:
-            if gate["limit"] != limits[gate["name"]]:
+            sliced = gate["name"].startswith(SLICE)
+            key = "max_slice_drop" if sliced else LIMITS[gate["name"]]
+            if gate["limit"] != policy.get(key):
                 problems.append(f"{variant['id']}: {gate['name']}: its limit is not the policy's")
-        if {gate["name"] for gate in variant["gates"]} != set(limits):
+        names = [gate["name"] for gate in variant["gates"]]
+        if {name for name in names if not name.startswith(SLICE)} != expected:
             problems.append(f"{variant['id']}: the gates are not those of the policy")
     return problems
 
@@ -237,10 +259,8 @@ def check(document: Mapping[str, Any], folder: Path) -> tuple[list[str], int]:
     for variant in document["variants"]:
         name = variant["id"]
         candidate = load_predictions(folder / data["predictions"][name])
-        found = harms(*paired(reference, candidate))
-        if name in data["samples"]:
-            with np.load(folder / data["samples"][name], allow_pickle=False) as arrays:
-                found["latency"] = latency_harm(arrays[name], arrays["reference"])
+        found = answer_harms(paired(reference, candidate), document["policy"])
+        found |= measured_harms(document, name, folder)
         count += len(found)
         problems += [f"{name}: {problem}" for problem in check_variant(variant, found)]
     return problems, count

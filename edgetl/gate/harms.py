@@ -60,7 +60,7 @@ class Harm:
         name: The gate's.
         limit: The policy's.
         n: Images, rounds or calls.
-        estimate: The harm seen.
+        estimate: The harm seen; NaN where it is unknown.
         none: The value that means no harm: 0, and 1 for a ratio.
         bounds: alpha -> (lower, upper), each one-sided at 1 − alpha.
         size: (true harm, alpha) -> how many samples decide with 80 % power, or None.
@@ -229,7 +229,7 @@ def _unknown_ratio(
         name="log_temperature_ratio",
         limit=limit,
         n=len(labels),
-        estimate=0.0,
+        estimate=math.nan,
         bounds=lambda _alpha: (0.0, math.inf),
         size=lambda _harm, _alpha: None,
         unknown=f"no finite temperature fits {' and '.join(right)}, right on every image"

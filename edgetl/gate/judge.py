@@ -169,7 +169,7 @@ def _gate(harm: Harm, alpha: float, shown: bool, policy: Policy) -> GateResult:
         verdict = "PASS"
     return GateResult(
         name=harm.name,
-        estimate=harm.estimate,
+        estimate=_finite(harm.estimate),
         lower=_finite(lower),
         upper=_finite(upper),
         limit=harm.limit,
@@ -191,8 +191,8 @@ def _detail(harm: Harm, alpha: float, verdict: GateOutcome) -> str:
     return "; ".join(remark for remark in remarks if remark)
 
 
-def _finite(bound: float) -> float | None:
-    return bound if math.isfinite(bound) else None
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _overall(gates: Sequence[GateResult]) -> Outcome:

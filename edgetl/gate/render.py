@@ -51,6 +51,8 @@ def to_json(release: ReleaseVerdict) -> dict[str, Any]:
         },
         "variants": [_variant(variant) for variant in release.variants],
     }
+    if release.data.bench:
+        document["data"]["bench"] = release.data.bench
     if release.selection:
         document["selection"] = [asdict(entry) for entry in release.selection]
     return document
@@ -219,7 +221,8 @@ def sentence(gate: GateResult) -> str:
     detail = f" ({gate.detail})" if gate.detail else ""
     if gate.verdict == "NOT JUDGED":
         return f"{gate.name}: not judged, the limit is {gate.limit:g}{detail}"
-    return f"{gate.name}: the harm seen is {_figure(gate.estimate)}, {_judged(gate)}{detail}"
+    seen = "unknown" if gate.estimate is None else _figure(gate.estimate)
+    return f"{gate.name}: the harm seen is {seen}, {_judged(gate)}{detail}"
 
 
 def _judged(gate: GateResult) -> str:

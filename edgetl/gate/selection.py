@@ -52,10 +52,10 @@ class Entry:
     """One candidate's place. All figures are of the validation split.
 
     Attributes:
-        harms: Gate name -> harm seen.
+        harms: Gate name -> harm seen; what val says nothing about is absent.
         nll_upper: Upper bound of the NLL increase at the policy's alpha; breaks ties.
         metrics: As in a verdict, of the candidate.
-        eligible: Whether every harm is within half of its limit, and it is no slower than allowed.
+        eligible: Whether every harm is within half of its limit, and what was measured is allowed.
         chosen: Whether it is its backend's winner.
         reason: One sentence that says why it is chosen or not.
     """
@@ -147,7 +147,7 @@ def select(
             id=name,
             backend=entrant.candidate.backend,
             p50_ms=entrant.candidate.p50_ms,
-            harms={harm.name: harm.estimate for harm in entrant.harms},
+            harms={harm.name: harm.estimate for harm in entrant.harms if not harm.unknown},
             nll_upper=entrant.nll_upper,
             metrics=entrant.metrics,
             eligible=not entrant.bar,

@@ -49,7 +49,7 @@ class GateResult:
         name: ``top1_drop``, ``nll``, ``brier``, ``confidence_gap``, ``log_temperature_ratio``,
             ``flips``, ``worst_class``, ``slice:COLUMN=VALUE``, ``latency``, ``p90_ratio``,
             ``p99_ms``, ``size_mb`` or ``memory_mb``.
-        estimate: The harm seen; None when the gate was not judged.
+        estimate: The harm seen; None when the gate was not judged or the data say nothing of it.
         lower, upper: One-sided bounds of the harm, each at 1 − alpha; None where nothing bounds it.
         limit: The most harm that the policy allows.
         n: Images, of the slice for a slice; for latencies rounds of measurement, for ``p99_ms``
@@ -143,6 +143,7 @@ class JudgedData:
         predictions: ``reference`` and each variant's id -> npz file, relative to the verdict.
         samples: Variant id -> npz file of latency samples with the arrays ``reference`` and the
             variant's id.
+        bench: The JSON file that size and memory were taken from; empty without.
     """
 
     name: str
@@ -151,6 +152,7 @@ class JudgedData:
     hash: str
     predictions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     samples: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    bench: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgetl.bench.cells import Cell
+from edgetl.errors import GateError
 from edgetl.gate import Policy
 from edgetl.gate.selection import Candidate, select
 
@@ -82,3 +84,59 @@ def test_a_backend_that_is_not_required_is_listed_and_never_wins(make):
     assert entries["b"].eligible and not entries["b"].chosen
     assert entries["b"].reason == "its backend is not required"
     assert "not required; top1_drop" in entries["b-bad"].reason
+
+
+def test_what_was_measured_counts_whole(make, make_pair):
+    pair = make_pair(1.0)
+    cell = Cell(
+        variant="x",
+        batch=1,
+        threads=2,
+        p50_ms=1.0,
+        p90_ms=1.1,
+        p99_ms=1.2,
+        throughput=1.0,
+        size_mb=5.0,
+        peak_rss_mb=50.0,
+        rounds=24,
+        calls=40,
+        settled=True,
+        samples="s.npz",
+    )
+    x = Candidate(backend="fake", predictions=make(), p50_ms=2.0, bench=pair, cell=cell)
+    for policy, reason in (
+        (Policy(max_size_mb=5.0, max_memory_mb=50.0, max_p99_ms=2.5, max_p90_ratio=1.1), ""),
+        (Policy(max_size_mb=4.9), "size_mb is 5, the limit 4.9"),
+        (Policy(max_memory_mb=49.0), "memory_mb is 50, the limit 49"),
+        (Policy(max_p99_ms=1.5), "p99_ms is"),
+        (Policy(max_p90_ratio=0.9), "p90_ratio is"),
+    ):
+        (entry,) = select({"x": x}, make(), policy).entries
+        assert entry.eligible is (not reason)
+        assert entry.reason.startswith(reason)
+    with pytest.raises(GateError, match="max_size_mb"):
+        blind = Candidate(backend="fake", predictions=make(), p50_ms=2.0, bench=pair)
+        select({"x": blind}, make(), Policy(max_size_mb=5.0))
+
+
+def test_classes_and_slices_compete_at_half_of_their_margin(make):
+    night = {"camera": np.where(np.arange(2000) < 400, "night", "day")}
+    policy = Policy(max_nll_increase=9.0, max_brier_increase=9.0, max_confidence_gap=0.5,
+                    max_slice_drop=0.03, max_worst_class_drop=0.2)  # fmt: skip
+    for wrong, reason in ((6, ""), (8, "slice:camera=night on val is 0.02, over half")):
+        x = _candidate(make(wrong=range(wrong), slices=night), 1.0)
+        (entry,) = select({"x": x}, make(slices=night), policy).entries
+        assert entry.eligible is (not reason)
+        assert entry.reason.startswith(reason)
+
+
+def test_what_val_says_nothing_about_bars_nobody(make):
+    (entry,) = select({"x": _candidate(make(wrong=[1]), 1.0)}, make(), Policy()).entries
+    assert entry.eligible
+    assert "log_temperature_ratio" not in entry.harms
+
+
+def test_a_slice_that_val_does_not_have_is_said_before_test_is_opened(make):
+    policy = Policy(max_slice_drop=0.03, slices=("camera",))
+    with pytest.raises(GateError, match="camera"):
+        select({"x": _candidate(make(), 1.0)}, make(), policy)

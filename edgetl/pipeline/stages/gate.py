@@ -30,6 +30,7 @@ from edgetl.pipeline.ptq import ptq_part
 from edgetl.pipeline.run_folder import stage_key
 from edgetl.pipeline.stages.bench import REFERENCE, RESULT
 from edgetl.pipeline.summary import SUMMARY, make_rows
+from edgetl.pipeline.transfer import write_transfer
 from edgetl.reference.description import DESCRIPTION_FILE, ONNX_ARCHITECTURE, read_description
 
 
@@ -40,7 +41,8 @@ def run(context: StageContext, out: Path) -> None:
     names = context.config.compile.variants
     # One process of the reference for both splits: starting it takes longer than most answers.
     with context.reference() as reference:
-        on_val = _answers(context, reference, context.splits.load("val"), names, "val", out)
+        val = {"val": context.splits.load("val")}
+        on_val = _answers(context, reference, val, names, out)["val"]
         selection = _select(context, on_val, bench)
         write_json(out / "selection.json", asdict(selection))
         for entry in selection.entries:
@@ -65,28 +67,33 @@ def run(context: StageContext, out: Path) -> None:
 def _answers(
     context: StageContext,
     reference: Backend,
-    part: SplitPart,
+    parts: Mapping[str, SplitPart],
     names: tuple[str, ...],
-    split: str,
     out: Path,
-) -> dict[str, Predictions]:
-    """Everyone's predictions on a split, stored as they are made."""
-    answers = {REFERENCE: context.predict(reference, part, what=f"reference on {split}")}
+) -> dict[str, dict[str, Predictions]]:
+    """Everyone's predictions on each split, stored as they are made.
+
+    A candidate is loaded once for all splits: that can take longer than its answers.
+    """
+    answers: dict[str, dict[str, Predictions]] = {split: {} for split in parts}
+
+    def ask(backend: Backend, name: str) -> None:
+        for split, part in parts.items():
+            found = Predictions(
+                ids=part.ids,
+                labels=part.labels,
+                probabilities=context.predict(backend, part, what=f"{name} on {split}"),
+                classes=context.splits.classes,
+                slices=part.slices,
+            )
+            found.save(out / prediction_file(split, name))
+            answers[split][name] = found
+
+    ask(reference, REFERENCE)
     for name in names:
         with context.variant(context.candidate(name)) as backend:
-            answers[name] = context.predict(backend, part, what=f"{name} on {split}")
-    predictions = {
-        name: Predictions(
-            ids=part.ids,
-            labels=part.labels,
-            probabilities=probabilities,
-            classes=context.splits.classes,
-        )
-        for name, probabilities in answers.items()
-    }
-    for name, one in predictions.items():
-        one.save(out / prediction_file(split, name))
-    return predictions
+            ask(backend, name)
+    return answers
 
 
 def prediction_file(split: str, name: str) -> str:
@@ -106,6 +113,8 @@ def _select(
             predictions=on_val[name],
             p50_ms=cell.p50_ms,
             seconds=bench.samples[cell.samples][name],
+            bench=bench.pair(name, batch=objective.batch, threads=context.threads),
+            cell=cell,
         )
     reference = bench.cell(REFERENCE, batch=objective.batch, threads=context.threads)
     return select(
@@ -142,7 +151,9 @@ def _judge_winners(
             f"warning: the test split of this run was opened {openings} times, for other models "
             "or another policy; the more often, the less a PASS means: judge the next on new inputs"
         )
-    answers = _answers(context, reference, test, winners, "test", out)
+    calib = context.splits.load("calib")
+    both = _answers(context, reference, {"test": test, "calib": calib}, winners, out)
+    answers = both["test"]
     keep_flips(
         out / FLIPS,
         test,
@@ -155,20 +166,23 @@ def _judge_winners(
         warning := familiar_images(reference_on_val, answers[REFERENCE])
     ):
         context.reporter.note(warning)
-    calib = context.splits.load("calib")
     ptq = ptq_part(context)
-    return {
+    batch = policy.objective.batch
+    judged = {
         name: judge(
             answers[REFERENCE],
             answers[name],
             policy,
-            bench=bench.pair(name, batch=policy.objective.batch, threads=context.threads),
+            bench=bench.pair(name, batch=batch, threads=context.threads),
+            cell=bench.cell(name, batch=batch, threads=context.threads),
             alpha=selection.alpha,
             calibration_ids=calib.ids,
             ptq_ids=ptq.ids,
         )
         for name in winners
     }
+    write_transfer(out, calib=both["calib"], test=answers)
+    return judged
 
 
 def _model_hashes(context: StageContext, names: Iterable[str]) -> dict[str, str]:
@@ -207,6 +221,8 @@ def _release_verdict(
         cell = bench.cell(name, batch=policy.objective.batch, threads=context.threads)
         samples[name] = cell.samples
         shutil.copyfile(context.folder.stage("bench") / cell.samples, out / cell.samples)
+    if judged:
+        shutil.copyfile(context.folder.stage("bench") / RESULT, out / RESULT)
     splits = context.splits
     # Without a winner the test split stays closed, and what was seen is val.
     split = "test" if judged else "val"
@@ -220,6 +236,7 @@ def _release_verdict(
             hash=splits.hashes[split],
             predictions={name: prediction_file(split, name) for name in (REFERENCE, *shown)},
             samples=samples,
+            bench=RESULT if judged else "",
         ),
         variants=tuple(_judged_variant(context, name, verdict) for name, verdict in judged.items()),
         required=context.config.required_backends,
