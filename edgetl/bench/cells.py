@@ -13,15 +13,8 @@ import numpy as np
 from edgetl.bench.compare import Ratio, block_medians, ratio
 from edgetl.bench.footprint import Footprint
 from edgetl.bench.measure import Seconds
+from edgetl.bench.scenarios import CELL_SCENARIOS, SCENARIO
 from edgetl.stats import quantile_bounds
-
-SCENARIO = "single-stream"
-"""One caller that waits for each answer before it asks again."""
-
-LOADGEN = "loadgen-"
-"""What the scenarios of MLPerf LoadGen begin with."""
-
-SCENARIOS = (SCENARIO, *(LOADGEN + name for name in ("single-stream", "server", "offline")))
 
 P90 = 0.9
 P99 = 0.99
@@ -176,7 +169,7 @@ def cell_from_json(value: Mapping[str, Any]) -> Cell:
         low, high = found["p50_interval_ms"]
         found["p50_interval_ms"] = (float(low), float(high))
     cell = Cell(**found)
-    if cell.scenario not in SCENARIOS:
+    if cell.scenario not in CELL_SCENARIOS:
         raise ValueError(f"the scenario {cell.scenario!r:.40}")
     if Path(cell.samples).name != cell.samples or cell.samples in ("", ".", ".."):
         raise ValueError(f"the samples file {cell.samples!r}, which is not beside this one")

@@ -182,6 +182,17 @@ def interleave(
     )
 
 
+def warm(block: Block, warm_up: WarmUp | None = None) -> tuple[bool, float]:
+    """Warm one side; whether it settled, and the median seconds of its last calls.
+
+    Example:
+        >>> warm(lambda calls: np.full(calls, 0.1))
+        (True, 0.1)
+    """
+    settled, typical = _warm({"": block}, warm_up or WarmUp(), MIN_CALLS)
+    return settled[""], typical[""]
+
+
 def _warm(
     blocks: Mapping[str, Block], warm_up: WarmUp, calls: int
 ) -> tuple[dict[str, bool], dict[str, float]]:

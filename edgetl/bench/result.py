@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.bench.cells import SCENARIO, Cell, Control, cell_from_json, cell_of, cell_to_json
+from edgetl.bench.cells import Cell, Control, cell_from_json, cell_of, cell_to_json
 from edgetl.bench.compare import Pair, ratio
 from edgetl.bench.footprint import Footprint
 from edgetl.bench.measure import CONTROL, Samples, Seconds
 from edgetl.bench.npz import read_npz, write_npz
+from edgetl.bench.scenarios import SCENARIO
 from edgetl.errors import DataError, GateError
 from edgetl.files import parse_json, write_json
 

@@ -57,7 +57,7 @@ def _run_and_write(options: argparse.Namespace, stage: str) -> int:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """A job runner's SIGTERM ends a release as Ctrl-C does: stopped, cleaned up, resumable."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -77,7 +77,7 @@ def run_until(options: argparse.Namespace, stage: str) -> ReleaseResult:
         from edgetl.cli.console import Console
         from edgetl.pipeline.release import release
     console = Console(quiet=options.quiet or str(options.json) == "-")
-    with _terminable(), console.progress() as listen:
+    with terminable(), console.progress() as listen:
         result = release(options.config, out=options.out, until=stage, listen=listen)
     console.show_result(result, stage)
     return result

@@ -12,6 +12,7 @@ from edgetl.cli import (
     waterfall_command,
 )
 from edgetl.cli.arguments import add_common, positive_int
+from edgetl.cli.bench_parser import add_bench
 from edgetl.cli.command_parser import Parser, add_command
 from edgetl.cli.gate_parser import add_gate, add_judged, add_run
 
@@ -33,7 +34,10 @@ def add_release_commands(commands: Any) -> None:
     for name, text in STAGES.items():
         if name == "bundle":
             add_gate(commands)
-        _add_stage(commands, name, text)
+        if name == "bench":
+            add_bench(commands, text)
+        else:
+            _add_stage(commands, name, text)
     _add_report(commands)
     _add_waterfall(commands)
 

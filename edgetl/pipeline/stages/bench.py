@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
+from edgetl.backends.onnx_wire import read_onnx
 from edgetl.bench.compare import precise_to
 from edgetl.bench.footprint import Footprint, measure_footprint
 from edgetl.bench.machine import activity, disturbances, machine_facts
 from edgetl.bench.measure import Block, Samples, in_process, interleave
 from edgetl.bench.result import BenchResult, Run, result_of
 from edgetl.data.preprocess import to_inputs
+from edgetl.files import canonical_json, sha256_bytes
 from edgetl.pipeline.context import StageContext
 from edgetl.spec import Array, Variant
 
@@ -28,7 +31,7 @@ def run(context: StageContext, out: Path) -> None:
     footprints = _footprints(context, variants)
     objective = context.config.gate.policy.objective
     before = activity()
-    samples = _latency(context, variants, _inputs(context, objective.batch))
+    samples = _latency(context, variants, input_batch(context, objective.batch))
     facts = machine_facts()
     facts["warnings"] = disturbances(before, activity(), facts, settled=samples.settled)
     result = result_of(
@@ -43,12 +46,35 @@ def run(context: StageContext, out: Path) -> None:
         ],
         machine=facts,
         footprints=footprints,
+        reference_id=_reference_id(context),
     )
     result.save(out / RESULT)
     _say(context, result)
 
 
-def _inputs(context: StageContext, batch: int) -> Mapping[str, Array]:
+def _reference_id(context: StageContext) -> str:
+    """The network's operators and the shapes of its weights, and what runs it.
+
+    The exported file is the reference as a graph, however the user made it. Its weights do not
+    count: they change with every training, and not how long a call takes.
+    """
+    path = context.folder.stage("export") / "model.onnx"
+    model = read_onnx(path.read_bytes(), str(path))
+    section = context.config.model
+    runtime = "onnxruntime" if section is not None and section.onnx is not None else "torch"
+    return sha256_bytes(
+        canonical_json(
+            {
+                "operators": [node.op for node in model.nodes],
+                "weights": [[list(one.shape), one.element] for one in model.initializers],
+                "input": repr(context.input),
+                "runtime": [runtime, metadata.version(runtime)],
+            }
+        )
+    )
+
+
+def input_batch(context: StageContext, batch: int) -> Mapping[str, Array]:
     """A batch of real validation images: zeros would be quicker in some kernels.
 
     They are repeated when there are fewer than the batch takes.
