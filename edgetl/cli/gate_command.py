@@ -206,13 +206,13 @@ def judge_files(options: argparse.Namespace) -> ReleaseVerdict:
     policy = load_policy_of(options)
     name = options.variant or options.predictions[1].stem
     bench = _bench(options)
-    at = {"batch": policy.objective.batch, "threads": policy.objective.threads}
+    batch, threads = policy.objective.batch, policy.objective.threads
     verdict = judge(
         reference,
         candidate,
         policy,
-        bench=None if bench is None else bench.pair(options.variant, **at),
-        cell=None if bench is None else bench.cell(options.variant, **at),
+        bench=bench and bench.pair(options.variant, batch=batch, threads=threads),
+        cell=bench and bench.cell(options.variant, batch=batch, threads=threads),
     )
     return ReleaseVerdict(
         policy=policy,
