@@ -211,8 +211,8 @@ def judge_files(options: argparse.Namespace) -> ReleaseVerdict:
         reference,
         candidate,
         policy,
-        bench=bench and bench.pair(options.variant, batch=batch, threads=threads),
-        cell=bench and bench.cell(options.variant, batch=batch, threads=threads),
+        bench=None if bench is None else bench.pair(options.variant, batch=batch, threads=threads),
+        cell=None if bench is None else bench.cell(options.variant, batch=batch, threads=threads),
     )
     return ReleaseVerdict(
         policy=policy,

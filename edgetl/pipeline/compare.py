@@ -138,8 +138,8 @@ def compare_bundles(
             reference,
             candidate,
             policy,
-            bench=bench and bench.pair(CANDIDATE, batch=policy.objective.batch),
-            cell=bench and bench.cell(CANDIDATE, batch=policy.objective.batch),
+            bench=None if bench is None else bench.pair(CANDIDATE, batch=policy.objective.batch),
+            cell=None if bench is None else bench.cell(CANDIDATE, batch=policy.objective.batch),
         )
         notes = (f"the reference is {name_of(first)}", *verdict.notes)
         return ReleaseVerdict(
