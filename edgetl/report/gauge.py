@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from edgetl.extras import extra
 from edgetl.report.blocks import Tone
+from edgetl.report.numbers import significant
 
 with extra("report"):
     from markupsafe import Markup, escape
@@ -51,6 +52,10 @@ def interval_gauge(
     ]
     if high is None or high > HIGH:
         parts.append(_mark(100, "M-11-5L-1 0-11 5z", "arrow"))
+    if low is not None and low > HIGH:
+        # No bar is left to see: how far away it is has to be said.
+        words = f"{significant(low, 2)} × limit"
+        parts.append(f'<text class="beyond" x="100%" dx="-16" y="50%" dy="4">{words}</text>')
     if low is None or low < LOW:
         parts.append(_mark(0, "M11-5L1 0 11 5z", "arrow"))
     if LOW <= middle <= HIGH:

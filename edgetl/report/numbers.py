@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 DASH = "–"
 _MINUS = "−"
@@ -90,6 +91,16 @@ def count(value: object, one: str, many: str = "") -> str:
     found = finite(value)
     shown = DASH if found is None else f"{found:,.0f}"
     return f"{shown} {one if found == 1 else many or one + 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them; empty for none.
+
+    Example:
+        >>> listed(["p90"]), listed(["p90", "p99", "size"])
+        ('p90', 'p90, p99 and size')
+    """
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 def finite(value: object) -> float | None:

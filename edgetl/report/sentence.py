@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edgetl.report.documents import Table
 from edgetl.report.facts import ReleaseFacts
 from edgetl.report.gates import amount, counts_inputs, gate_name, judged_figure, more_of
-from edgetl.report.numbers import clean, count, finite
+from edgetl.report.numbers import clean, count, finite, listed
 
 
 def sentence(facts: ReleaseFacts) -> str:
@@ -111,5 +111,4 @@ def _inputs(facts: ReleaseFacts) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = [clean(name) for name in names] or ["the judged variant"]
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1]
+    return listed([clean(name) for name in names] or ["the judged variant"])

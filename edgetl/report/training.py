@@ -136,7 +136,7 @@ def _temperatures(facts: ReleaseFacts) -> Grid | None:
         return None
     return Grid(
         head=(
-            "",
+            "side",
             "temperature",
             "fitted on",
             "seen on",

@@ -6,7 +6,7 @@ from edgetl.report.blocks import Block, Cell, Grid, Note, Section
 from edgetl.report.documents import Table
 from edgetl.report.facts import ReleaseFacts
 from edgetl.report.gates import GATES, LIMITS, amount, counts_inputs, decided_by, gate_name
-from edgetl.report.numbers import clean, count, finite
+from edgetl.report.numbers import clean, count, finite, listed
 
 _NAMES = {"slice": "each slice: top-1 lost"}
 _OPEN = ("INCONCLUSIVE", "NOT JUDGED")
@@ -101,6 +101,4 @@ def _unasked(facts: ReleaseFacts) -> str:
         for key, gate in LIMITS.items()
         if key in policy and policy[key] is None
     ]
-    return (
-        names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}" * bool(names)
-    )
+    return listed(names)

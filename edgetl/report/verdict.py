@@ -20,6 +20,9 @@ from edgetl.report.gates import (
 from edgetl.report.numbers import clean, count, finite, percent, significant, times
 from edgetl.report.sentence import sentence
 
+_REMARKS = 6
+"""The most gates that the head of the page tells of: the rest is in the picture below it."""
+
 
 def hero(facts: ReleaseFacts) -> Hero:
     """The verdict in a sentence, with what ships and the limits it was taken against."""
@@ -68,14 +71,23 @@ def _remarks(facts: ReleaseFacts) -> tuple[str, ...]:
         for name in verdict.get("required", ())
         if name not in backends
     ]
-    for name, entry in facts.judged.items():
-        remarks += [
-            f"{clean(name)}: {_gate(facts, gate)}{_detail(gate)}."
-            for gate in entry.get("gates", ())
-            if gate["verdict"] in ("FAIL", "INCONCLUSIVE")
+    gates = [
+        (gate["verdict"] != "FAIL", f"{clean(name)}: {_gate(facts, gate)}{_detail(gate)}.")
+        for name, entry in facts.judged.items()
+        for gate in entry.get("gates", ())
+        if gate["verdict"] in ("FAIL", "INCONCLUSIVE")
+    ]
+    words = [remark for _, remark in sorted(gates, key=lambda one: one[0])]
+    if len(words) > _REMARKS:
+        words[_REMARKS:] = [
+            f"{count(len(words) - _REMARKS, 'further gate')} did not pass: see below."
         ]
-        remarks += [f"{clean(name)}: {clean(note, 300)}." for note in entry.get("notes", ())]
-    return tuple(remarks)
+    notes = [
+        f"{clean(name)}: {clean(note, 300)}."
+        for name, entry in facts.judged.items()
+        for note in entry.get("notes", ())
+    ]
+    return (*remarks, *words, *notes)
 
 
 def _why_none(verdict: Table, backend: object) -> str:
