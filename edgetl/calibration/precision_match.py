@@ -25,9 +25,9 @@ def match_precision(
     is taken, where as many images are accepted. When the data say little it stays there.
 
     The interval ends where the weighted score test of two precisions that share images rejects
-    for the first time on the way from the estimate. Source: Kosinski, Statistics in Medicine
-    32:964-977, 2013, for two tests of one disease (a precision is a predictive value there); here
-    each side has its own right answers.
+    for the first time on the way from `even`, and holds the estimate. Source: Kosinski,
+    Statistics in Medicine 32:964-977, 2013, for two tests of one disease (a precision is a
+    predictive value there); here each side has its own right answers.
 
     Args:
         candidate: The candidate's confidences, falling, float64 [n].
@@ -64,11 +64,11 @@ def match_precision(
         threshold = even
     else:
         threshold = float(below[counts[at]] + below[counts[at] - 1]) / 2
-    too_low = np.flatnonzero(score[at + 1 :] < -z)
-    too_high = np.flatnonzero(score[:at] > z)
-    low = float(candidate[counts[at + 1 + too_low[0]] - 1]) if too_low.size else 0.0
-    high = float(below[counts[too_high[-1]]]) if too_high.size else 1.0
-    return threshold, low, high
+    first = _first_rejected(score < -z, start)
+    low = float(candidate[counts[first] - 1]) if first < len(counts) else 0.0
+    first = _first_rejected((score > z)[::-1], len(counts) - 1 - start)
+    high = float(below[counts[-1 - first]]) if first < len(counts) else 1.0
+    return threshold, min(low, threshold), max(high, threshold)
 
 
 def _compare(
@@ -108,3 +108,16 @@ def _nearest_even(excess: Integers, start: int) -> int | None:
         return len(excess) - 1
     first = start + int(worse[0])
     return first if excess[first] == 0 else first - 1
+
+
+def _first_rejected(rejected: Bools, start: int) -> int:
+    """Where the rejected begin: after `start`, or before it when it is rejected itself.
+
+    The way begins where many images are accepted: a handful at the top, with one error among
+    them, is rejected far too often.
+    """
+    if rejected[start]:
+        allowed = np.flatnonzero(~rejected[:start])
+        return int(allowed[-1]) + 1 if allowed.size else 0
+    found = np.flatnonzero(rejected[start:])
+    return start + int(found[0]) if found.size else len(rejected)

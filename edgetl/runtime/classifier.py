@@ -213,20 +213,20 @@ class Classifier:
     ) -> Prediction:
         # A copy, so that one kept prediction does not hold its whole batch in memory.
         row = row.copy()
-        row.flags.writeable = False
+        row.setflags(write=False)
         # Sorting the negated values stably puts the first of equal classes first.
-        order = np.argsort(-row, kind="stable")[:top_k]
+        order = (-row).argsort(kind="stable")[:top_k]
+        places: list[int] = order.tolist()
+        chances: list[float] = row[order].tolist()
         classes = self._manifest.classes
-        best = int(order[0])
-        confidence = float(row[best])
         return Prediction(
-            label=classes[best],
-            index=best,
-            confidence=confidence,
+            label=classes[places[0]],
+            index=places[0],
+            confidence=chances[0],
             probabilities=row,
-            top=tuple((classes[at], float(row[at])) for at in order),
+            top=tuple((classes[at], p) for at, p in zip(places, chances, strict=True)),
             entropy=nats,
             threshold=threshold,
-            accepted=None if threshold is None else confidence >= threshold,
+            accepted=None if threshold is None else chances[0] >= threshold,
             _sets=self._sets,
         )
