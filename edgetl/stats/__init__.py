@@ -22,8 +22,10 @@ from edgetl.stats.power import (
     tango_power,
     tango_sample_size,
 )
+from edgetl.stats.resampled_power import ResampledPower
 
 __all__ = [
+    "ResampledPower",
     "clopper_pearson",
     "hodges_lehmann",
     "holm",

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from edgetl.extras import extra
 from edgetl.stats.checks import as_sample, check_confidence, check_positive
@@ -198,5 +198,20 @@ def _below(found: Moments, above: float, skewness: float) -> float:
 
     t = max(-_SURE, min(_SURE, above / (found.sd / math.sqrt(found.n))))
     k = skewness / math.sqrt(found.n)
-    corrected = t + k * t * t / 3 + k * k * t**3 / 27 + k / 6
-    return float(stdtr(found.n - 1, max(t, corrected)))
+    return float(stdtr(found.n - 1, max(t, float(corrected_t(t, k)))))
+
+
+def corrected_t(
+    t: float | NDArray[np.float64], k: float | NDArray[np.float64]
+) -> float | NDArray[np.float64]:
+    """Hall's transformation of Student's T that removes its skewness.
+
+    Args:
+        t: Student's T.
+        k: The sample's skewness over sqrt(n), of the same shape.
+
+    Example:
+        >>> round(corrected_t(-1.65, 0.1), 4)
+        -1.5442
+    """
+    return t + k * t * t / 3 + k * k * t**3 / 27 + k / 6

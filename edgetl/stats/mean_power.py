@@ -10,7 +10,11 @@ from edgetl.errors import DataError
 from edgetl.extras import extra
 from edgetl.stats.checks import check_finite, check_open_unit, check_total
 from edgetl.stats.mean import critical_value, moments
+from edgetl.stats.resampled_power import ResampledPower
 from edgetl.stats.search import crossing, out_of_reach
+
+# Where the formula says less than the wanted power by this, drawing is not even tried.
+_TRUST = 0.1
 
 
 def mean_power(
@@ -82,11 +86,10 @@ def mean_sample_size(
 ) -> int | None:
     """Images needed to decide a gate on a mean, PASS or FAIL, if the data are as this sample.
 
-    The decision that is planned for is that of `mean_bounds`; see `mean_power`.
+    The decision that is planned for is that of `mean_bounds`; see `ResampledPower`.
 
     Args:
-        values: The differences seen, candidate minus reference, floating point [n], n >= 2; their
-            spread and skewness are used.
+        values: The differences seen, candidate minus reference, floating point [n], n >= 2.
         margin: The increase that is allowed, in the same unit.
         power: The probability to decide that is wanted.
         alpha: One-sided level.
@@ -111,9 +114,19 @@ def mean_sample_size(
     distance = abs(margin - true)
     if distance == 0.0 or out_of_reach(distance, found.sd**2, power, alpha):
         return None
-    return crossing(
-        lambda n: n > 1 and mean_power(n, found.sd, found.skewness, true, margin, alpha) >= power
-    )
+    if found.sd == 0.0:
+        return 2
+    resampled = ResampledPower(values, margin, alpha, mean=true)
+
+    def reached(n: int) -> bool:
+        # The formula is fast and seldom too low; what it says is reached is drawn for certain.
+        return (
+            n > 1
+            and mean_power(n, found.sd, found.skewness, true, margin, alpha) >= power - _TRUST
+            and resampled(n) >= power
+        )
+
+    return crossing(reached)
 
 
 def paired_t_sample_size(
