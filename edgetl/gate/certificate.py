@@ -25,8 +25,16 @@ FLIPS = "flips"
 ACCURACY = "accuracy_change"
 CALIBRATION = "calibration_distance"
 
-NEEDS_LABELS = ("nll", "brier", "log_temperature_ratio")
-"""Default gates that nothing certifies without labels."""
+_NEED_LABELS = ("nll", "brier", "log_temperature_ratio")
+_WHEN_STATED = {
+    "max_worst_class_drop": "worst_class",
+    "max_slice_drop": "slices",
+    "max_p50_ratio": "latency",
+    "max_p90_ratio": "p90_ratio",
+    "max_p99_ms": "p99_ms",
+    "max_size_mb": "size_mb",
+    "max_memory_mb": "memory_mb",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +93,17 @@ class Certificate:
     def exit_code(self) -> int:
         """0 PASS, 1 FAIL, 4 INCONCLUSIVE."""
         return EXIT_CODES[self.verdict]
+
+
+def not_certified(policy: Policy) -> tuple[str, ...]:
+    """The gates of a policy that answers without labels, and without a measurement, say nothing of.
+
+    Example:
+        >>> not_certified(Policy(max_p99_ms=20.0))
+        ('nll', 'brier', 'log_temperature_ratio', 'p99_ms')
+    """
+    stated = (gate for limit, gate in _WHEN_STATED.items() if policy.states(limit))
+    return (*_NEED_LABELS, *stated)
 
 
 def certify(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-from edgetl.gate.certificate import NEEDS_LABELS, Certificate, CertifiedGate
+from edgetl.gate.certificate import Certificate, CertifiedGate, not_certified
 from edgetl.gate.policy import Policy
 from edgetl.gate.text import markdown_text, xml_text
 from edgetl.gate.verdict import EXIT_CODES, Outcome
@@ -75,14 +75,16 @@ def certificate_json(document: CertificateDocument) -> dict[str, Any]:
             "hash": document.data_hash,
         },
         "variants": [_variant(variant) for variant in document.variants],
+        "not_judged": list(not_certified(document.policy)),
     }
 
 
 def certificate_junit(document: CertificateDocument) -> bytes:
     """JUnit XML in UTF-8: a suite per variant, a case per certified gate.
 
-    FAIL is a failure, INCONCLUSIVE an error, and what needs labels is skipped.
+    FAIL is a failure, INCONCLUSIVE an error, and what nothing certifies is skipped.
     """
+    others = not_certified(document.policy)
     root = ElementTree.Element("testsuites", name="edgetl gate, unlabelled")
     for variant in document.variants:
         gates = variant.certificate.gates
@@ -91,19 +93,19 @@ def certificate_junit(document: CertificateDocument) -> bytes:
             root,
             "testsuite",
             name=name,
-            tests=str(len(gates) + len(NEEDS_LABELS)),
+            tests=str(len(gates) + len(others)),
             failures=str(sum(gate.verdict == "FAIL" for gate in gates)),
             errors=str(sum(gate.verdict == "INCONCLUSIVE" for gate in gates)),
-            skipped=str(len(NEEDS_LABELS)),
+            skipped=str(len(others)),
         )
         for gate in gates:
             case = ElementTree.SubElement(suite, "testcase", classname=name, name=gate.name)
             if gate.verdict != "PASS":
                 tag = "failure" if gate.verdict == "FAIL" else "error"
                 ElementTree.SubElement(case, tag, message=certified_sentence(gate))
-        for other in NEEDS_LABELS:
+        for other in others:
             case = ElementTree.SubElement(suite, "testcase", classname=name, name=other)
-            ElementTree.SubElement(case, "skipped", message=f"{other}: needs labels")
+            ElementTree.SubElement(case, "skipped", message=f"{other}: not judged without labels")
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return text + b"\n"
@@ -120,8 +122,8 @@ def certificate_markdown(document: CertificateDocument) -> str:
     ]
     for variant in document.variants:
         lines += _section(variant)
-    needing = ", ".join(NEEDS_LABELS)
-    lines += ["", f"Not certified without labels, and so not judged: {needing}."]
+    others = ", ".join(not_certified(document.policy))
+    lines += ["", f"Not certified without labels, and so not judged: {others}."]
     return "\n".join(lines) + "\n"
 
 
@@ -185,6 +187,5 @@ def _variant(variant: CertifiedVariant) -> dict[str, Any]:
         },
         "gates": [asdict(gate) for gate in gates],
         "more_samples": found.more_samples,
-        "needs_labels": list(NEEDS_LABELS),
         "notes": list(found.notes),
     }

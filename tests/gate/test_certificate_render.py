@@ -81,6 +81,13 @@ def test_junit_has_a_case_per_gate_and_skips_what_needs_labels(document):
     assert "\x07" not in bad.get("name")
 
 
+def test_limits_that_nothing_certifies_are_listed(document):
+    policy = Policy(max_p50_ratio=0.9, max_slice_drop=0.1)
+    listed = certificate_json(replace(document, policy=policy))["not_judged"]
+    assert listed == ["nll", "brier", "log_temperature_ratio", "slices", "latency"]
+    assert "slices, latency." in certificate_markdown(replace(document, policy=policy))
+
+
 def test_markdown_says_what_was_not_judged_and_keeps_names_as_text(document):
     text = certificate_markdown(document)
     assert text.startswith("# FAIL (without labels)")
