@@ -13,9 +13,6 @@ from edgetl.stats.mean import critical_value, moments
 from edgetl.stats.resampled_power import ResampledPower
 from edgetl.stats.search import crossing, out_of_reach
 
-# Where the formula says less than the wanted power by this, drawing is not even tried.
-_TRUST = 0.1
-
 
 def mean_power(
     n: int, sd: float, skewness: float, mean: float, margin: float, alpha: float = 0.05
@@ -86,7 +83,8 @@ def mean_sample_size(
 ) -> int | None:
     """Images needed to decide a gate on a mean, PASS or FAIL, if the data are as this sample.
 
-    The decision that is planned for is that of `mean_bounds`; see `ResampledPower`.
+    The decision that is planned for is that of `mean_bounds`, and both `mean_power` and
+    `ResampledPower` have to reach the power.
 
     Args:
         values: The differences seen, candidate minus reference, floating point [n], n >= 2.
@@ -119,12 +117,10 @@ def mean_sample_size(
     resampled = ResampledPower(values, margin, alpha, mean=true)
 
     def reached(n: int) -> bool:
-        # The formula is fast and seldom too low; what it says is reached is drawn for certain.
-        return (
-            n > 1
-            and mean_power(n, found.sd, found.skewness, true, margin, alpha) >= power - _TRUST
-            and resampled(n) >= power
-        )
+        # Drawn samples also pass where they are too small to hold what is rare; the formula does
+        # not take that for power.
+        formula = n > 1 and mean_power(n, found.sd, found.skewness, true, margin, alpha)
+        return formula >= power and resampled(n) >= power
 
     return crossing(reached)
 
