@@ -113,7 +113,7 @@ def cell_of(
         against: The reference's seconds of the same rounds; None for the reference itself.
         footprint: Its cold start, where that was measured.
     """
-    judged = against is not None and len(seconds) >= 2
+    judged = against if len(seconds) >= 2 else None
     cost = footprint
     return Cell(
         variant=variant,
@@ -126,8 +126,8 @@ def cell_of(
         first_call_ms=cost.first_call_ms if cost else None,
         peak_rss_mb=cost.peak_rss_mb if cost else None,
         size_mb=cost.size_mb if cost else None,
-        ratio_to_reference=ratio(seconds, against) if judged else None,
-        p90_ratio_to_reference=ratio(seconds, against, quantile=P90) if judged else None,
+        ratio_to_reference=None if judged is None else ratio(seconds, judged),
+        p90_ratio_to_reference=None if judged is None else ratio(seconds, judged, quantile=P90),
         rounds=len(seconds),
         calls=seconds.shape[1],
         settled=settled,

@@ -32,7 +32,7 @@ SHARE_OF_CAPACITY = 0.5
 
 _NAMES = {"single-stream": "SingleStream", "server": "Server", "offline": "Offline"}
 _MIN_QUERIES = 100
-_GIVE_UP = 3.0
+_GIVE_UP = 5.0
 _GRACE_SECONDS = 1.0
 _SAMPLE = re.compile(r'"name":"Sample".*"complete_ns":(\d+)')
 

@@ -19,6 +19,8 @@ from edgetl.bench.scenarios import SCENARIO
 from edgetl.errors import DataError, GateError
 from edgetl.files import parse_json, write_json
 
+__all__ = ["SCHEMA", "BenchResult", "Cell", "Control", "Run", "result_of"]
+
 SCHEMA = "edgetl.bench/1"
 CONTROL_MARGIN = 0.05
 _MAX_JSON = 16 << 20

@@ -16,14 +16,61 @@ def _sides(truth: float, rounds: int = 24, seed: int = 0, drift: float = 0.0):
     return other, one
 
 
-def test_the_ratio_is_a_t_interval_on_logs_of_block_medians():
+def _walsh(values: np.ndarray, confidence: float) -> tuple[float, float, float]:
+    """Hodges and Lehmann's interval from the definition: every mean of two, and the distribution
+    of the signed rank sum by listing its subsets' sums."""
+    n = len(values)
+    means = np.sort([(values[i] + values[j]) / 2 for i in range(n) for j in range(i, n)])
+    sums = np.array([1.0])
+    for rank in range(1, n + 1):
+        sums = np.convolve(sums, np.eye(1, rank + 1)[0] + np.eye(1, rank + 1, rank)[0]) / 2
+    outside = int((np.cumsum(sums) <= (1 - confidence) / 2).sum())
+    return float(np.median(means)), float(means[outside - 1]), float(means[-outside])
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+@pytest.mark.parametrize("quantile", [0.5, 0.9])
+def test_the_ratio_is_hodges_and_lehmanns_interval_on_logs_of_blocks(confidence, quantile):
     other, one = _sides(0.7)
+    logs = np.log(np.quantile(other, quantile, axis=1) / np.quantile(one, quantile, axis=1))
+    found = ratio(other, one, confidence, quantile=quantile)
+    assert (found.estimate, found.lower, found.upper) == pytest.approx(
+        tuple(np.exp(_walsh(logs, confidence)))
+    )
+
+
+def test_few_rounds_have_a_t_interval():
+    other, one = _sides(0.7, rounds=5)
     logs = np.log(np.median(other, axis=1) / np.median(one, axis=1))
-    low, high = DescrStatsW(logs).tconfint_mean(alpha=0.1)
-    found = ratio(other, one, confidence=0.9)
+    low, high = DescrStatsW(logs).tconfint_mean(alpha=0.05)
+    found = ratio(other, one)
     assert (found.estimate, found.lower, found.upper) == pytest.approx(
         tuple(np.exp([logs.mean(), low, high]))
     )
+
+
+def test_a_round_that_was_held_up_widens_the_interval_a_little():
+    other, one = _sides(0.7)
+    calm = ratio(other, one)
+    other[3] *= 50
+    held = ratio(other, one)
+    assert held.upper / held.lower < 1.2 * calm.upper / calm.lower
+    assert held.estimate == pytest.approx(calm.estimate, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "outcome"),
+    [
+        (0.97, 1.04, "PASS"),
+        (1.06, 1.09, "FAIL"),
+        (1.02, 1.07, "INCONCLUSIVE"),
+        (0.97, 1.05, "INCONCLUSIVE"),
+        (1.05, 1.09, "INCONCLUSIVE"),
+        (float("nan"), float("nan"), "INCONCLUSIVE"),
+    ],
+)
+def test_an_outcome_needs_the_whole_interval(lower, upper, outcome):
+    assert Ratio(estimate=1.0, lower=lower, upper=upper).outcome(0.05) == outcome
 
 
 def test_what_slows_a_whole_round_does_not_widen_the_interval():
@@ -72,4 +119,5 @@ def test_a_pair_knows_its_rounds():
     pair = Pair(name="x", against="r", seconds=other, against_seconds=one, batch=1, threads=2)
     assert pair.rounds == 24
     assert pair.ratio() == ratio(other, one)
-    assert np.exp(pair.log_ratios().mean()) == pytest.approx(pair.ratio().estimate)
+    assert np.exp(np.median(pair.log_ratios())) == pytest.approx(pair.ratio().estimate, rel=0.01)
+    assert pair.ratio(quantile=0.9) == ratio(other, one, quantile=0.9)

@@ -8,7 +8,15 @@ import pytest
 from edgetl.bench.machine import Activity, activity, disturbances, machine_facts
 
 CALM = Activity(
-    busy_seconds=100.0, idle_seconds=100.0, steal_seconds=0.0, own_seconds=50.0, load_1m=0.5
+    busy_seconds=100.0,
+    idle_seconds=100.0,
+    steal_seconds=0.0,
+    own_seconds=50.0,
+    load_1m=0.5,
+    mhz=2500.0,
+    celsius=50.0,
+    cgroup_stops=2,
+    heat_stops=1,
 )
 FACTS = {"governor": "performance", "cores": 2, "cgroup_quota_cores": None}
 
@@ -62,6 +70,10 @@ def test_a_calm_machine_has_no_warnings():
         ({}, {"governor": "powersave"}, {}, "governor is 'powersave'"),
         ({}, {"cgroup_quota_cores": 1.5}, {}, "1.5 of 2 cores"),
         ({}, {}, {"b": False, "a": True}, "b did not settle"),
+        ({"mhz": -500.0}, {}, {}, "fell from 2500 to 2000 MHz"),
+        ({"celsius": 45.0}, {}, {}, "at 95 °C"),
+        ({"heat_stops": 3}, {}, {}, "for heat 3 times"),
+        ({"cgroup_stops": 7}, {}, {}, "held the processes back 7 times"),
     ],
 )
 def test_each_disturbance_is_said_with_a_remedy(changes, facts, settled, words):
@@ -69,6 +81,29 @@ def test_each_disturbance_is_said_with_a_remedy(changes, facts, settled, words):
     assert len(found) == 1
     assert words in found[0]
     assert "; to fix: " in found[0]
+
+
+def test_clock_heat_and_quota_are_read_from_linux(tmp_path: Path):
+    for name, text in {
+        "proc/cpuinfo": "cpu MHz : 2000.0\n\ncpu MHz : 3000.0\n",
+        "sys/fs/cgroup/cpu.stat": "usage_usec 5\nnr_throttled 12\n",
+        "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "2\n",
+        "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count": "3\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = activity(tmp_path)
+    assert (found.mhz, found.cgroup_stops, found.heat_stops) == (2500.0, 12, 5)
+
+
+def test_what_has_no_file_is_none(tmp_path: Path):
+    found = activity(tmp_path)
+    assert found.mhz is found.cgroup_stops is found.heat_stops is None
+
+
+def test_a_figure_that_is_missing_once_warns_of_nothing():
+    unknown = dataclasses.replace(CALM, mhz=None, celsius=None, cgroup_stops=None, heat_stops=None)
+    assert disturbances(unknown, unknown, FACTS) == []
 
 
 def test_the_counters_only_grow():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edgetl.bench.measure import MIN_CALLS, WarmUp, in_process, interleave
+from edgetl.bench.measure import MIN_CALLS, WarmUp, in_process, interleave, warm
 from edgetl.errors import GateError
 
 
@@ -120,6 +120,27 @@ def test_rounds_go_on_until_it_is_enough():
     assert samples.rounds == 30
     assert seen == list(range(24, 31))
     assert done == list(range(1, 31))
+
+
+def test_many_rounds_are_asked_about_less_often():
+    machine = FakeMachine()
+    seen = []
+
+    def enough(samples):
+        seen.append(len(samples["a"]))
+        return len(samples["a"]) > 400
+
+    interleave({"a": machine.block("a", 0.001)}, clock=machine.clock, enough=enough)
+    assert seen[:77] == list(range(24, 101))
+    assert max(np.diff(seen)) == 8
+    assert len(seen) < 190
+
+
+def test_one_side_is_warmed_alone():
+    assert warm(lambda calls: np.full(calls, 0.25)) == (True, 0.25)
+    settled, seconds = warm(lambda calls: np.random.default_rng(calls).random(calls) + 0.1)
+    assert seconds > 0.1
+    assert settled in (True, False)
 
 
 def test_the_control_is_the_same_block_again():

@@ -7,6 +7,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from edgetl.bench.footprint import Footprint
 from edgetl.bench.machine import machine_facts
@@ -60,6 +61,84 @@ def test_cells_say_what_the_samples_hold(result):
     assert (cell.peak_rss_mb, cell.size_mb) == (120.0, 10.5)
     assert result.cell("reference", batch=1, threads=2).ratio_to_reference is None
     assert [c.variant for c in result.cells] == ["reference", "ov-int8"] * 2
+
+
+def test_cells_have_intervals_and_a_bound_of_p99(result):
+    cell = result.cell("ov-int8", batch=1)
+    seconds = result.samples[cell.samples]["ov-int8"]
+    low, high = cell.p50_interval_ms
+    # Order statistics 7 and 18 of 24 medians: 97.7 % by the binomial; 8 and 17 have 93.6 %.
+    medians = np.sort(np.median(seconds, axis=1)) * 1e3
+    assert (low, high) == pytest.approx((medians[6], medians[17]))
+    assert cell.p99_ms < cell.p99_upper_ms <= seconds.max() * 1e3
+    # The smallest k with P(at least k of 960 calls below the quantile) <= 5 %.
+    rank = int(binom.ppf(0.95, seconds.size, 0.99)) + 1
+    assert cell.p99_upper_ms == pytest.approx(np.sort(seconds.ravel())[rank - 1] * 1e3)
+    found = cell.p90_ratio_to_reference
+    assert found == result.pair("ov-int8", batch=1).ratio(quantile=0.9)
+    assert result.cell("reference", batch=1).p90_ratio_to_reference is None
+
+
+def test_too_few_calls_bound_nothing():
+    sides = {"reference": np.full((2, 5), 0.002), "x": np.full((2, 5), 0.001)}
+    samples = Samples(
+        seconds=sides,
+        settled=dict.fromkeys(sides, True),
+        asked_rounds=2,
+        asked_calls=5,
+        elapsed_seconds=1.0,
+    )
+    cell = result_of([Run(samples=samples, batch=1, threads=1)], machine={}).cell("x", batch=1)
+    assert cell.p99_upper_ms is cell.p50_interval_ms is None
+
+
+def test_documents_from_before_the_new_fields_are_read(result, tmp_path):
+    result.save(tmp_path / "bench.json")
+
+    def older(document):
+        del document["reference_id"]
+        for cell in document["cells"]:
+            for name in (
+                "p50_interval_ms",
+                "p99_upper_ms",
+                "p90_ratio_to_reference",
+                "target_qps",
+                "valid",
+            ):
+                del cell[name]
+
+    path = _changed(tmp_path, older)
+    jsonschema.validate(json.loads(path.read_text()), json.loads(SCHEMA.read_text()))
+    back = BenchResult.load(path)
+    assert back.reference_id is None
+    assert back.cells[0].p99_upper_ms is None
+    assert back.pair("ov-int8").ratio() == result.pair("ov-int8").ratio()
+
+
+def test_a_baseline_keeps_its_samples_under_its_own_name(result, tmp_path):
+    for stem in ("old", "new"):
+        result.beside(stem).save(tmp_path / f"{stem}.json")
+    assert len(list(tmp_path.glob("*.npz"))) == 4
+    back = BenchResult.load(tmp_path / "old.json")
+    assert back.cells[0].samples == "old.samples-b1-t2.npz"
+    assert back.pair("ov-int8").ratio() == result.pair("ov-int8").ratio()
+
+
+def test_cells_under_load_are_no_side_of_a_pair(result, tmp_path):
+    loaded = dataclasses.replace(
+        result.cells[1],
+        scenario="loadgen-server",
+        target_qps=100.0,
+        valid=True,
+        ratio_to_reference=None,
+        p90_ratio_to_reference=None,
+    )
+    both = dataclasses.replace(result, cells=(*result.cells, loaded))
+    both.save(tmp_path / "bench.json")
+    back = BenchResult.load(tmp_path / "bench.json")
+    assert back.cells[-1] == loaded
+    assert back.cell("ov-int8", batch=1).scenario == "single-stream"
+    jsonschema.validate(back.to_json(), json.loads(SCHEMA.read_text()))
 
 
 def test_the_control_is_judged_by_equivalence(result):
@@ -131,6 +210,9 @@ def _changed(folder: Path, change) -> Path:
         lambda d: d["cells"][0].update(samples="missing.npz"),
         lambda d: d["cells"][0].update(rounds=23),
         lambda d: d["cells"][1].update(variant="other"),
+        lambda d: d["cells"][0].update(scenario="multi-stream"),
+        lambda d: d["cells"][0].update(p50_interval_ms=[1.0]),
+        lambda d: d["cells"][1].update(p90_ratio_to_reference=3),
         lambda d: d.update(control=[1]),
         lambda d: d.update(cells=3),
     ],
