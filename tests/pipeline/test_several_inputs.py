@@ -15,6 +15,8 @@ import edgetl
 from edgetl.cli.main import main
 from edgetl.errors import DataError
 from edgetl.pipeline.release import ReleaseResult, release
+from edgetl.pipeline.waterfall import waterfall
+from edgetl.pipeline.waterfall_run import finished_run
 from edgetl.runtime.selftest import selftest
 
 MODULE = """
@@ -125,6 +127,17 @@ def test_it_is_judged_and_packed_like_any_other(result: ReleaseResult) -> None:
     assert result.verdict == "PASS"
     assert result.rows[0].top1 > 0.7
     assert result.report is not None and result.report.is_file()
+
+
+def test_its_waterfall_begins_at_the_export(folder: Path, result: ReleaseResult) -> None:
+    with finished_run(folder / "release.toml", out=result.folder) as context:
+        found = waterfall(context, "ort-int8", images=48)
+    measured = [step.name for step in found.steps if not step.skipped]
+    assert measured == ["export", "precision", "backend"]
+    assert "several inputs" in found.steps[0].note
+    assert found.total.flips <= 4 and found.layers[0].sqnr_db > 20
+    # Of the two inputs only the tensor is rounded as it comes.
+    assert "reading" in {layer.name for layer in found.layers if layer.operator == "Input"}
 
 
 def test_the_bundle_answers_mappings_by_name(folder: Path, result: ReleaseResult) -> None:
