@@ -6,32 +6,34 @@ pass on n images, and n is what gives all of them together the power that is ask
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgetl.calibration import log_temperature_ratio
 from edgetl.errors import GateError
-from edgetl.gate.align import Aligned, align
+from edgetl.gate.align import align
+from edgetl.gate.plan_needs import (
+    Need,
+    drop,
+    flip_rate,
+    means,
+    slice_needs,
+    temperature,
+    worst_class,
+)
 from edgetl.gate.policy import Policy
 from edgetl.gate.predictions import Predictions
-from edgetl.gate.subgroups import slice_drops
-from edgetl.metrics import correct, flips, paired_counts, per_image_brier, per_image_nll
-from edgetl.stats import mean_power, quantile_minimum, rate_power, tango_power
+from edgetl.metrics import flips, paired_counts
+from edgetl.stats import quantile_minimum
 from edgetl.stats.checks import check_open_unit, normal_quantile
-from edgetl.stats.mean import moments
 from edgetl.stats.search import crossing
 
-Power = Callable[[int], float]
-
-_FLOOR = 1e-12  # of a probability inside a logarithm, as everywhere
 NEEDS_PILOT = "needs a pilot (--predictions)"
 """Said of a gate that only predictions can plan."""
+NO_TEMPERATURE = "the pilot has no finite temperature: one with wrong answers has"
+"""Said of the ratio of temperatures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +81,6 @@ class GatePlan:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Need:
-    name: str
-    limit: float
-    assumed: str
-    power: Power
-    hopeless: str = ""  # why no number of images is enough
-
-
 def plan_gates(
     policy: Policy, *, discordance: float, classes: int | None = None, power: float = 0.8
 ) -> GatePlan:
@@ -122,7 +115,7 @@ def plan_gates(
             expected="at least two",
             fix="plan for a classifier of several classes",
         )
-    needs = [_drop(policy, discordance), _flip_rate(policy, discordance)]
+    needs = [drop(policy, discordance), flip_rate(policy, discordance)]
     open_gates = [
         _unplanned(name, limit, NEEDS_PILOT)
         for name, limit in (
@@ -132,12 +125,12 @@ def plan_gates(
             ("log_temperature_ratio", policy.max_log_temperature_ratio),
         )
     ]
-    if (drop := policy.max_worst_class_drop) is not None:
+    if (margin := policy.max_worst_class_drop) is not None:
         if classes is None:
-            open_gates.append(_unplanned("worst_class", drop, "needs --classes K"))
+            open_gates.append(_unplanned("worst_class", margin, "needs --classes K"))
         else:
             told = f"{classes} classes alike"
-            needs.append(_worst_class(policy, discordance, {1 / classes: classes}, told))
+            needs.append(worst_class(policy, discordance, {1 / classes: classes}, told))
     if policy.max_slice_drop is not None:
         open_gates.append(_unplanned("slices", policy.max_slice_drop, NEEDS_PILOT))
     planned = _planned(policy, discordance, needs, open_gates, power)
@@ -175,22 +168,22 @@ def plan_from_pilot(
     _, b, c, _ = paired_counts(data.reference, data.candidate, data.labels)
     discordance = (b + c) / n
     needs = [
-        _drop(policy, discordance),
-        *_means(data, policy),
-        _flip_rate(policy, flips(data.reference, data.candidate) / n),
+        drop(policy, discordance),
+        *means(data, policy),
+        flip_rate(policy, flips(data.reference, data.candidate) / n),
     ]
     open_gates = []
-    ratio = _temperature(data, policy)
-    if isinstance(ratio, _Need):
+    if (ratio := temperature(data, policy)) is not None:
         needs.insert(-1, ratio)
     else:
-        open_gates.append(ratio)
+        limit = policy.max_log_temperature_ratio
+        open_gates.append(_unplanned("log_temperature_ratio", limit, NO_TEMPERATURE))
     if policy.max_worst_class_drop is not None:
         counts = np.bincount(data.labels, minlength=reference.k)
         shares = Counter(int(count) / n for count in counts if count)
         told = f"the rarest class is {min(shares):.2g} of all"
-        needs.append(_worst_class(policy, discordance, shares, told))
-    needs += _slice_needs(data, policy, discordance)
+        needs.append(worst_class(policy, discordance, shares, told))
+    needs += slice_needs(data, policy, discordance)
     planned = _planned(policy, discordance, needs, open_gates, power)
     notes = (f"pilot of {n} inputs", *data.notes, *_remarks(policy, planned.n, None))
     return replace(planned, notes=notes)
@@ -199,7 +192,7 @@ def plan_from_pilot(
 def _planned(
     policy: Policy,
     discordance: float,
-    needs: Sequence[_Need],
+    needs: Sequence[Need],
     open_gates: Sequence[PlannedGate],
     power: float,
 ) -> GatePlan:
@@ -220,7 +213,7 @@ def _planned(
     )
 
 
-def _sized(need: _Need, power: float) -> PlannedGate:
+def _sized(need: Need, power: float) -> PlannedGate:
     size = None if need.hopeless else crossing(lambda n: need.power(n) >= power)
     return PlannedGate(
         name=need.name,
@@ -229,118 +222,6 @@ def _sized(need: _Need, power: float) -> PlannedGate:
         assumed=need.assumed,
         note=need.hopeless or ("" if size is not None else "more than 10,000,000 images"),
     )
-
-
-def _drop(policy: Policy, discordance: float) -> _Need:
-    limit, alpha = policy.max_accuracy_drop, policy.alpha
-    return _Need(
-        name="top1_drop",
-        limit=limit,
-        assumed=f"discordance {discordance:.4g}",
-        power=lambda n: tango_power(n, 0.0, discordance, limit, alpha),
-    )
-
-
-def _flip_rate(policy: Policy, rate: float) -> _Need:
-    limit, alpha = policy.max_flip_rate, policy.alpha
-    return _Need(
-        name="flips",
-        limit=limit,
-        assumed=f"flip rate {rate:.4g}",
-        power=lambda n: rate_power(n, rate, limit, alpha),
-        hopeless="" if rate < limit else "the expected flip rate is not under the limit",
-    )
-
-
-def _means(data: Aligned, policy: Policy) -> Iterator[_Need]:
-    """The gates on a mean: what one image adds, its spread and skewness."""
-    labels = data.labels
-    nll = per_image_nll(data.candidate, labels) - per_image_nll(data.reference, labels)
-    brier = per_image_brier(data.candidate, labels) - per_image_brier(data.reference, labels)
-    gap = _surplus(data.candidate, labels) - _surplus(data.reference, labels)
-    alpha = policy.alpha
-    yield _mean("nll", nll, policy.max_nll_increase, alpha, both=False)
-    yield _mean("brier", brier, policy.max_brier_increase, alpha, both=False)
-    yield _mean("confidence_gap", gap, policy.max_confidence_gap, alpha, both=True)
-
-
-def _surplus(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    surplus: NDArray[np.float64] = probabilities.max(axis=1) - correct(probabilities, labels)
-    return surplus
-
-
-def _mean(
-    name: str, values: NDArray[np.float64], limit: float, alpha: float, *, both: bool
-) -> _Need:
-    found = moments(values)
-
-    def power(n: int) -> float:
-        if n < 2:
-            return 0.0
-        above = mean_power(n, found.sd, found.skewness, 0.0, limit, alpha)
-        if not both:
-            return above
-        # Two one-sided tests: both have to pass.
-        return max(0.0, above + mean_power(n, found.sd, -found.skewness, 0.0, limit, alpha) - 1)
-
-    return _Need(
-        name=name,
-        limit=limit,
-        assumed=f"spread {found.sd:.3g}, skewness {found.skewness:.2g}",
-        power=power,
-    )
-
-
-def _temperature(data: Aligned, policy: Policy) -> _Need | PlannedGate:
-    reference, candidate = (
-        np.log(np.maximum(side, _FLOOR)) for side in (data.reference, data.candidate)
-    )
-    limit = policy.max_log_temperature_ratio
-    found = log_temperature_ratio(reference, candidate, data.labels)
-    if found.at_bound:
-        note = "the pilot has no finite temperature: a pilot with wrong answers has one"
-        return _unplanned("log_temperature_ratio", limit, note)
-    return _mean("log_temperature_ratio", found.values, limit, policy.alpha, both=True)
-
-
-def _worst_class(
-    policy: Policy, discordance: float, shares: Mapping[float, int], assumed: str
-) -> _Need:
-    """Every class has to pass, and no two share an image: their probabilities multiply."""
-    limit = policy.max_worst_class_drop
-    assert limit is not None
-    return _Need(
-        name="worst_class",
-        limit=limit,
-        assumed=assumed,
-        power=lambda n: math.prod(
-            _share_power(n, share, discordance, limit, policy.alpha) ** count
-            for share, count in shares.items()
-        ),
-    )
-
-
-def _slice_needs(data: Aligned, policy: Policy, discordance: float) -> Iterator[_Need]:
-    for harm in slice_drops(data, policy):
-        share = harm.n / len(data.labels)
-        yield _Need(
-            name=harm.name,
-            limit=harm.limit,
-            assumed=f"{share:.2g} of all images",
-            power=partial(
-                _share_power,
-                share=share,
-                discordance=discordance,
-                limit=harm.limit,
-                alpha=policy.alpha,
-            ),
-        )
-
-
-def _share_power(n: int, share: float, discordance: float, limit: float, alpha: float) -> float:
-    # A share of 1/K times a multiple of K is not always whole.
-    images = math.floor(n * share + 1e-9)
-    return tango_power(images, 0.0, discordance, limit, alpha) if images else 0.0
 
 
 def _unplanned(name: str, limit: float, note: str) -> PlannedGate:
