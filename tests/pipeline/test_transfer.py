@@ -8,12 +8,14 @@ import jsonschema
 import numpy as np
 import pytest
 
+from edgetl.bundle import open_bundle
 from edgetl.bundle.fields import Node
 from edgetl.bundle.tables import read_conformal, read_thresholds
 from edgetl.calibration.conformal import COVERAGES, fit_conformal, label_sets
 from edgetl.errors import GateError
 from edgetl.gate import Predictions
 from edgetl.metrics import softmax
+from edgetl.pipeline.stages.gate import prediction_file
 from edgetl.pipeline.transfer import SHOWN_COVERAGES, SHOWN_THRESHOLDS, write_transfer
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
@@ -145,3 +147,20 @@ def test_what_does_not_fit_together_is_refused(calib: Any, test: Any, tmp_path: 
     refused(calib, test | {"noisy": calib["noisy"]}, "noisy on test")
     bare = Predictions(probabilities=calib["noisy"].probabilities)
     refused({"reference": bare}, {"reference": bare}, "labels")
+
+
+def test_a_release_ships_both_tables_with_every_variant(tiny_release: Any) -> None:
+    gate = tiny_release.folder / "gate"
+    reference = Predictions.load(gate / prediction_file("calib", "reference"))
+    manifest = open_bundle(tiny_release.result.bundle).manifest
+    for entry in manifest.variants:
+        own = Predictions.load(gate / prediction_file("calib", entry.variant.id))
+        assert entry.thresholds is not None and entry.conformal is not None
+        assert entry.thresholds.n == entry.conformal.n == own.n == 200
+        at = entry.thresholds.reference.index(0.8)
+        kept = reference.probabilities.max(axis=1) >= 0.8
+        threshold = entry.thresholds.acceptance.threshold[at]
+        assert threshold is not None
+        accepted = own.probabilities.max(axis=1) >= threshold
+        assert abs(int(accepted.sum()) - int(kept.sum())) <= 1
+        assert entry.conformal.lac == fit_conformal(own.probabilities, own.labels).lac

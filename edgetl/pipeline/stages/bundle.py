@@ -89,23 +89,19 @@ def _entry(context: StageContext, variant: Variant) -> ManifestVariant:
     refit = context.json("quantize", "refit.json").get(variant.id, {"temperature": 1.0})
     cells = context.json("bench", "bench.json")["cells"]
     cell = next(cell for cell in cells if cell["variant"] == variant.id)
-    thresholds = _table(context, THRESHOLDS, variant.id)
-    conformal = _table(context, CONFORMAL, variant.id)
     return ManifestVariant(
         variant=variant,
         verdict="PASS",
         temperature=base * float(refit["temperature"]),
         p50_ms=float(cell["p50_ms"]),
         execution=context.json("compile", "execution.json")[variant.id],
-        thresholds=None if thresholds is None else read_thresholds(thresholds),
-        conformal=None if conformal is None else read_conformal(conformal),
+        thresholds=read_thresholds(_table(context, THRESHOLDS, variant.id)),
+        conformal=read_conformal(_table(context, CONFORMAL, variant.id)),
     )
 
 
-def _table(context: StageContext, name: str, variant: str) -> Node | None:
-    """What the gate found out for an app; nothing, when the gate was an older edgetl's."""
-    if not (context.folder.stage("gate") / name).is_file():
-        return None
+def _table(context: StageContext, name: str, variant: str) -> Node:
+    """What an app may carry over from the reference, as the gate stage found it."""
     return Node(context.json("gate", name)["variants"][variant], f"{name}: {variant}")
 
 
