@@ -55,6 +55,9 @@ _RATIOS = frozenset({LATENCY, P90})
 _POINTS = frozenset({"top1_drop", "confidence_gap", "worst_class", "slice"})
 _UNITS = MappingProxyType({"nll": " nats", "p99_ms": " ms", "size_mb": " MiB", "memory_mb": " MiB"})
 
+INPUTS = ("more labelled input", "more labelled inputs")
+"""What most gates' `more_samples` counts."""
+
 _FINE = 1e-4
 """A limit under this needs more decimals than the page writes, and so do the harms beside it."""
 
@@ -126,7 +129,7 @@ def more_of(gate: Table) -> tuple[str, str]:
         return "more measured call", "more measured calls"
     if kind == "slice":
         return "more labelled input of the slice", "more labelled inputs of the slice"
-    return "more labelled input", "more labelled inputs"
+    return INPUTS
 
 
 def judged_figure(gate: Table) -> str:

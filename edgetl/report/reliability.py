@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from edgetl.extras import extra
 from edgetl.gate.predictions import Predictions
 from edgetl.metrics import ece, ece_if_calibrated
-from edgetl.report.blocks import Plot, Plots, Section
+from edgetl.report.blocks import Fold, Plot, Plots, Section
+from edgetl.report.calibration_measures import measures
 from edgetl.report.content import REFERENCE
 from edgetl.report.facts import ReleaseFacts
 from edgetl.report.numbers import clean, number
@@ -63,6 +64,10 @@ def section(facts: ReleaseFacts) -> Section | None:
         blocks=(
             Plots(
                 plots=tuple(_plot(facts, name, answers[name], bins[name], most) for name in names)
+            ),
+            Fold(
+                title="Calibration by other measures",
+                grids=(measures(facts, {name: answers[name] for name in names}),),
             ),
         ),
     )

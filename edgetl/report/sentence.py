@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from edgetl.report.documents import Table
 from edgetl.report.facts import ReleaseFacts
-from edgetl.report.gates import amount, counts_inputs, gate_name, judged_figure, more_of
+from edgetl.report.gates import (
+    INPUTS,
+    amount,
+    counts_inputs,
+    gate_name,
+    judged_figure,
+    kind_of_gate,
+    more_of,
+)
 from edgetl.report.numbers import clean, count, finite, listed
 
 
@@ -71,29 +80,34 @@ def _against(facts: ReleaseFacts, gate: Table) -> str:
 
 def _open(facts: ReleaseFacts) -> str:
     gates = _gates(facts, "INCONCLUSIVE")
-    measured = [gate for gate in gates if not counts_inputs(gate)]
     ending = f"undecided is not a pass{', so nothing ships' if facts.released else ''}."
-    if measured and len(measured) == len(gates):
+    if gates and not any(counts_inputs(gate) for gate in gates):
         return (
             f"The latency measured does not decide whether it is within its limit; {ending} "
-            f"{_plan(measured, 'the limit')}"
+            f"{_plan(facts, gates, 'the limit')}"
         ).rstrip()
     verb = "does" if facts.n == 1 else "do"
-    others = [gate for gate in gates if counts_inputs(gate)]
     return (
         f"{_inputs(facts)} {verb} not decide whether every harm is within its limit; {ending} "
-        f"{_plan(others, 'each limit')}"
+        f"{_plan(facts, gates, 'each limit')}"
     ).rstrip()
 
 
-def _plan(gates: Sequence[Table], limit: str) -> str:
+def _plan(facts: ReleaseFacts, gates: Sequence[Table], limit: str) -> str:
     """How many more would decide all of these gates; nothing when no number is known to."""
-    wanted = [(finite(gate.get("more_samples")), gate) for gate in gates]
-    known = [(more, gate) for more, gate in wanted if more is not None]
-    if not known or len(known) < len(wanted):
-        return ""
-    more, gate = max(known, key=lambda one: one[0])
-    return f"{count(more, *more_of(gate))} would, with 80 % power for {limit}."
+    wanted: dict[tuple[str, str], float] = {}
+    for gate in gates:
+        more = finite(gate.get("more_samples"))
+        if more is None:
+            return ""
+        unit = more_of(gate)
+        if kind_of_gate(gate["name"]) == "slice":
+            # A slice gets its share of further inputs of the same mix.
+            unit = INPUTS
+            more = math.ceil(more * facts.n / max(1, int(gate["n"])))
+        wanted[unit] = max(more, wanted.get(unit, 0))
+    words = listed([count(more, *unit) for unit, more in wanted.items()])
+    return f"{words} would, with 80 % power for {limit}." if words else ""
 
 
 def _gates(facts: ReleaseFacts, verdict: str, *, of: Sequence[str] | None = None) -> list[Table]:

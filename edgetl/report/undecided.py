@@ -5,8 +5,8 @@ from __future__ import annotations
 from edgetl.report.blocks import Block, Cell, Grid, Note, Section
 from edgetl.report.documents import Table
 from edgetl.report.facts import ReleaseFacts
-from edgetl.report.gates import GATES, LIMITS, amount, counts_inputs, decided_by, gate_name
-from edgetl.report.numbers import clean, count, finite, listed
+from edgetl.report.gates import GATES, LIMITS, amount, decided_by, gate_name
+from edgetl.report.numbers import clean, finite, listed
 
 _NAMES = {"slice": "each slice: top-1 lost"}
 _OPEN = ("INCONCLUSIVE", "NOT JUDGED")
@@ -52,8 +52,9 @@ def why_open(gate: Table) -> str:
     low, high = finite(gate.get("lower")), finite(gate.get("upper"))
     bound = amount(name, limit, limit=limit)
     if high is None:
-        measured = count(gate.get("n"), *_measured(gate))
-        return f"{measured} cannot bound it from above; the limit is {bound}"
+        return clean(
+            gate.get("detail") or f"nothing bounds it from above; the limit is {bound}", 200
+        )
     upper = amount(name, high, limit=limit)
     if low is not None and finite(limit) is not None and low > float(gate["limit"]):
         lower = amount(name, low, limit=limit)
@@ -67,10 +68,6 @@ def why_open(gate: Table) -> str:
 def _why(gate: Table) -> str:
     words, detail = why_open(gate), clean(gate.get("detail") or "", 200)
     return f"{words}; {detail}" if detail and detail != words else words
-
-
-def _measured(gate: Table) -> tuple[str, str]:
-    return ("input", "inputs") if counts_inputs(gate) else ("measurement", "measurements")
 
 
 def _grid(facts: ReleaseFacts, opened: list[tuple[str, Table]]) -> Grid:

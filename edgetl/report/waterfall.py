@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from edgetl.extras import extra
 from edgetl.report.blocks import Block, Cell, Fold, Grid, Note, Plot, Plots, Section
@@ -19,13 +20,25 @@ _ROW = 38.0
 _WHOLE = "the whole way"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Scale:
+    """The ends of the axes, which all variants share."""
+
+    flips: int
+    kl: float
+
+
 def section(facts: ReleaseFacts) -> Section | None:
     """The steps as pictures and as a table, and the weakest layers; None when not measured."""
     if not facts.data.waterfalls:
         return None
-    blocks: list[Block] = []
-    for document in facts.data.waterfalls:
-        blocks += _blocks(loss_of(document))
+    losses = [loss_of(document) for document in facts.data.waterfalls]
+    everywhere = [step for loss in losses for step in (*loss.steps, loss.total)]
+    scale = _Scale(
+        flips=max(1, *(sum(step.flips or 0 for step in loss.steps) for loss in losses)),
+        kl=max(1e-9, *(step.mean_kl or 0.0 for step in everywhere)),
+    )
+    blocks = [block for loss in losses for block in _blocks(loss, scale)]
     return Section(
         id="waterfall",
         title="Where the difference arises",
@@ -37,12 +50,12 @@ def section(facts: ReleaseFacts) -> Section | None:
     )
 
 
-def _blocks(loss: Loss) -> list[Block]:
+def _blocks(loss: Loss, scale: _Scale) -> list[Block]:
     scope = f"{clean(loss.split)} split, n = {loss.n:,}"
     grids = (_steps(loss, scope), *((_layers(loss, scope),) if loss.layers else ()))
     return [
         Note(text=message(loss)),
-        Plots(plots=(_flips_plot(loss, scope), _kl_plot(loss, scope))),
+        Plots(plots=(_flips_plot(loss, scope, scale), _kl_plot(loss, scope, scale))),
         Fold(title=f"{clean(loss.variant)}: the steps in figures", grids=grids),
     ]
 
@@ -69,7 +82,7 @@ def _skipped(loss: Loss) -> str:
     return f" Not measured: {', '.join(names)}." if names else ""
 
 
-def _flips_plot(loss: Loss, scope: str) -> Plot:
+def _flips_plot(loss: Loss, scope: str, scale: _Scale) -> Plot:
     ends, so_far = [], 0
     for step in _measured(loss):
         ends.append((so_far, so_far + (step.flips or 0)))
@@ -77,6 +90,7 @@ def _flips_plot(loss: Loss, scope: str) -> Plot:
     svg = _draw(
         loss,
         [*ends, (0, loss.total.flips or 0)],
+        most=scale.flips,
         axis="answers changed",
         words=lambda step: DASH if step.flips is None else f"{step.flips:,}",
         label=message(loss),
@@ -91,11 +105,12 @@ def _flips_plot(loss: Loss, scope: str) -> Plot:
     )
 
 
-def _kl_plot(loss: Loss, scope: str) -> Plot:
+def _kl_plot(loss: Loss, scope: str, scale: _Scale) -> Plot:
     found = [(0.0, step.mean_kl or 0.0) for step in (*_measured(loss), loss.total)]
     svg = _draw(
         loss,
         found,
+        most=scale.kl,
         axis="mean KL, nats",
         words=lambda step: DASH if step.mean_kl is None else significant(step.mean_kl, 2),
         label=f"Mean KL of each step to {clean(loss.variant)}",
@@ -113,21 +128,21 @@ def _draw(
     loss: Loss,
     bars: Sequence[tuple[float, float]],
     *,
+    most: float,
     axis: str,
     words: Callable[[Step], str],
     label: str,
     name: str,
 ) -> Markup:
     steps = (*_measured(loss), loss.total)
-    most = max([high for _, high in bars] + [1e-12])
     with canvas(42 + _ROW * len(steps)) as figure:
         plot = axes(figure, left=12, right=12, top=0, bottom=40)
         plot.set_xlim(0, 1.02 * most)
         plot.set_ylim(len(steps), 0)
         plot.set_yticks([])
         plot.spines["left"].set_visible(False)
-        plot.locator_params(axis="x", nbins=4)
-        plot.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        plot.locator_params(axis="x", nbins=4, integer=isinstance(most, int))
+        plot.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
         plot.set_xlabel(axis)
         for row, (step, (low, high)) in enumerate(zip(steps, bars, strict=True)):
             _draw_step(plot, row, low, high, whole=step is loss.total)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from edgetl.metrics import ece
+from edgetl.metrics import aurc, ece, smooth_ece
 from edgetl.report.facts import facts_of
 from edgetl.report.reliability import BINS, bins_of, section
 from tests.report.helpers.made import answers
@@ -28,3 +30,22 @@ def test_each_diagram_says_n_and_what_chance_alone_would_show(whole) -> None:
     plots = found.blocks[0].plots
     assert [plot.title for plot in plots] == ["reference", "ov-int8", "ort-fp32"]
     assert all("n = 600" in plot.scope and "would show" in plot.caption for plot in plots)
+
+
+def test_the_diagrams_share_one_scale(whole) -> None:
+    found = section(facts_of(whole))
+    assert found is not None
+    tops = {re.findall(r">([\d.]+ %)</text>", str(plot.svg))[-1] for plot in found.blocks[0].plots}
+    assert len(tops) == 1
+
+
+def test_other_measures_are_those_of_the_metrics(whole) -> None:
+    found = section(facts_of(whole))
+    assert found is not None
+    (grid,) = found.blocks[1].grids
+    assert [row[0].text for row in grid.rows] == ["reference", "ov-int8", "ort-fp32"]
+    one = whole.predictions["test"]["ov-int8"]
+    row = [cell.text for cell in grid.rows[1]]
+    assert row[2].startswith(f"{ece(one.probabilities, one.labels, scheme='mass'):.4f} (0.")
+    assert row[4] == f"{smooth_ece(one.probabilities, one.labels):.4f}"
+    assert row[7] == f"{aurc(one.probabilities, one.labels):.4f}"

@@ -193,3 +193,43 @@ def test_a_limit_that_is_off_is_not_listed(whole) -> None:
     named = [name for name, _ in hero(facts_of(whole)).limits]
     assert "each slice: top-1 lost" in named and "worst class: recall lost" in named
     assert not any(word in named for word in ("p99", "size", "peak memory"))
+
+
+def test_what_would_decide_everything_is_summed_up_in_the_units_of_the_gates() -> None:
+    found = changed("flips", "INCONCLUSIVE", more_samples=812)
+    entry = found.verdict["variants"][0]
+    extra = next(gate for gate in entry["gates"] if gate["name"] == "nll") | {
+        "verdict": "INCONCLUSIVE"
+    }
+    gates = [
+        *entry["gates"],
+        extra | {"name": "p99_ms", "upper": None, "more_samples": 248},
+        extra | {"name": "slice:camera=night", "n": 60, "more_samples": 100},
+    ]
+    variants = [entry | {"gates": gates}, *found.verdict["variants"][1:]]
+    said = hero(facts_of(replace(found, verdict={**found.verdict, "variants": variants}))).sentence
+    # A tenth of the inputs are of the slice.
+    assert said.endswith(
+        "1,000 more labelled inputs and 248 more measured calls would, with 80 % power for each "
+        "limit."
+    )
+
+
+def test_of_many_gates_the_failed_ones_come_first_and_the_rest_is_counted() -> None:
+    found = changed("nll", "FAIL", lower=0.2, estimate=0.3, upper=0.4)
+    entry = found.verdict["variants"][0]
+    opened = [
+        gate | {"verdict": "INCONCLUSIVE", "more_samples": 5}
+        for gate in entry["gates"]
+        if gate["name"] not in ("nll", "latency")
+    ]
+    failed = next(gate for gate in entry["gates"] if gate["name"] == "nll")
+    variants = [entry | {"gates": [*opened, failed]}]
+    remarks = hero(
+        facts_of(replace(found, verdict={**found.verdict, "variants": variants}))
+    ).remarks
+    assert remarks[0].startswith("ov-int8: NLL added is at least 0.2000 nats")
+    assert (
+        len(remarks) == 7
+        and remarks[-1] == f"{len(opened) - 5} further gates did not pass: see below."
+    )
