@@ -27,6 +27,9 @@ CONFORMAL = "conformal.json"
 SHOWN_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 SHOWN_COVERAGES = (0.8, 0.9, 0.95, 0.99)
 
+# Confidences, and whether the answer is right.
+Answers = tuple[NDArray[np.float64], NDArray[np.bool_]]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Seen:
@@ -54,7 +57,8 @@ def write_transfer(
     """
     _check(calib, test)
     variants = [name for name in calib if name != REFERENCE]
-    thresholds = {name: _thresholds(calib, test, name) for name in variants}
+    answers = {name: _answers(one) for name, one in test.items()}
+    thresholds = {name: _thresholds(calib, answers, name) for name in variants}
     write_json(out / THRESHOLDS, {"schema": "edgetl.thresholds/1", "variants": thresholds})
     fits = {name: fit_conformal(one.probabilities, _labels(one)) for name, one in calib.items()}
     seen = {name: _seen_on_test(fit, test[name]) for name, fit in fits.items()}
@@ -102,7 +106,7 @@ def _labels(one: Predictions) -> NDArray[np.int64]:
 
 
 def _thresholds(
-    calib: Mapping[str, Predictions], test: Mapping[str, Predictions], name: str
+    calib: Mapping[str, Predictions], test: Mapping[str, Answers], name: str
 ) -> dict[str, Any]:
     table = transfer_thresholds(
         calib[REFERENCE].probabilities, calib[name].probabilities, _labels(calib[REFERENCE])
@@ -111,11 +115,11 @@ def _thresholds(
         _point(table, table.reference.index(threshold), test[REFERENCE], test[name])
         for threshold in SHOWN_THRESHOLDS
     ]
-    return {**table.to_json(), "on_test": {"n": test[name].n, "points": points}}
+    return {**table.to_json(), "on_test": {"n": len(test[name][0]), "points": points}}
 
 
 def _point(
-    table: ThresholdTransfer, at: int, reference: Predictions, variant: Predictions
+    table: ThresholdTransfer, at: int, reference: Answers, variant: Answers
 ) -> dict[str, Any]:
     """What acting on one threshold comes to on test: of the reference, and of the variant at the
     same number and at either counterpart."""
@@ -128,20 +132,22 @@ def _point(
     }
 
 
-def _acting(one: Predictions, threshold: float | None) -> dict[str, Any] | None:
+def _answers(one: Predictions) -> Answers:
+    return one.probabilities.max(axis=1), correct(one.probabilities, _labels(one))
+
+
+def _acting(answers: Answers, threshold: float | None) -> dict[str, Any] | None:
     if threshold is None:
         return None
-    accepted = one.probabilities.max(axis=1) >= threshold
-    count, right = (
-        int(accepted.sum()),
-        int(correct(one.probabilities, _labels(one))[accepted].sum()),
-    )
-    low, high = clopper_pearson(right, count) if count else (None, None)
+    confidences, right = answers
+    accepted = confidences >= threshold
+    count, hits = int(accepted.sum()), int(right[accepted].sum())
+    low, high = clopper_pearson(hits, count) if count else (None, None)
     return {
         "threshold": threshold,
         "accepted": count,
-        "acceptance": count / one.n,
-        "precision": right / count if count else None,
+        "acceptance": count / len(confidences),
+        "precision": hits / count if count else None,
         "precision_low": low,
         "precision_high": high,
     }
