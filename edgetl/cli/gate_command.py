@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ from edgetl.files import parse_json, write_atomic
 
 if TYPE_CHECKING:
     from edgetl.bench.result import BenchResult
+    from edgetl.cli.console import Console
     from edgetl.gate import Policy, Predictions, ReleaseVerdict
+    from edgetl.pipeline.compare import Tell
 
 
 def gate_command(options: argparse.Namespace) -> int:
@@ -166,10 +169,27 @@ def _gate_bundles(options: argparse.Namespace) -> int:
         from edgetl.pipeline.compare import compare_bundles
     old, new = options.bundles
     policy = load_policy_of(options)
-    return show(
-        options,
-        _judged(compare_bundles(old, new, options.data, policy, loading=loading_of(options))),
-    )
+    with progress(options) as tell:
+        release = compare_bundles(
+            old, new, options.data, policy, loading=loading_of(options), tell=tell
+        )
+    return show(options, _judged(release))
+
+
+@contextmanager
+def progress(options: argparse.Namespace) -> Iterator[Tell]:
+    """Shows on standard error how far a comparison is, unless the options ask for quiet."""
+    from edgetl.pipeline.events import Reporter
+
+    with console_of(options).progress() as listen:
+        yield Reporter("gate", listen).progress
+
+
+def console_of(options: argparse.Namespace) -> Console:
+    """What shows the progress of a command."""
+    from edgetl.cli.console import Console
+
+    return Console(quiet=options.quiet or str(options.json) == "-")
 
 
 def loading_of(options: argparse.Namespace) -> Any:

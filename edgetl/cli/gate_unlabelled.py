@@ -6,7 +6,15 @@ import argparse
 from typing import TYPE_CHECKING
 
 from edgetl.cli.arguments import check_file
-from edgetl.cli.gate_command import Judgement, load_policy_of, load_predictions, loading_of, show
+from edgetl.cli.gate_command import (
+    Judgement,
+    console_of,
+    load_policy_of,
+    load_predictions,
+    loading_of,
+    progress,
+    show,
+)
 from edgetl.cli.tensor_file import read_tensor
 from edgetl.errors import UsageError
 from edgetl.extras import extra
@@ -43,18 +51,26 @@ def _document(options: argparse.Namespace) -> CertificateDocument:
 
     if options.config is not None:
         check_file(options.config, "a release config (TOML)")
-        return certify_run(
-            options.config, options.unlabelled, read_tensor=read_tensor, out=options.out
-        )
+        with console_of(options).progress() as listen:
+            return certify_run(
+                options.config,
+                options.unlabelled,
+                read_tensor=read_tensor,
+                out=options.out,
+                listen=listen,
+            )
     old, new = options.bundles
-    return certify_bundles(
-        old,
-        new,
-        options.unlabelled,
-        load_policy_of(options),
-        read_tensor=read_tensor,
-        loading=loading_of(options),
-    )
+    policy, loading = load_policy_of(options), loading_of(options)
+    with progress(options) as tell:
+        return certify_bundles(
+            old,
+            new,
+            options.unlabelled,
+            policy,
+            read_tensor=read_tensor,
+            loading=loading,
+            tell=tell,
+        )
 
 
 def _of_predictions(options: argparse.Namespace) -> CertificateDocument:

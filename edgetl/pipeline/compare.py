@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl.backends.base import Backend
 from edgetl.bench.compare import precise_to
 from edgetl.bench.footprint import Footprint, measure_footprint
 from edgetl.bench.machine import usable_cores
@@ -32,11 +33,16 @@ from edgetl.gate import (
 )
 from edgetl.runtime.answers import Source, answers
 from edgetl.runtime.classifier import Classifier
-from edgetl.spec import Variant
+from edgetl.spec import ClassifierInput, Variant
+
+Tell = Callable[[str, int, int], None]
+"""Told what is being done, how many of it are done, and of how many."""
 
 REFERENCE = "reference"
 CANDIDATE = "candidate"
 
+# A few batches: often enough to see that it goes on.
+_AT_ONCE = 256
 _LATENCY_LIMITS = ("max_p50_ratio", "max_p90_ratio", "max_p99_ms")
 _FOOTPRINT_LIMITS = ("max_size_mb", "max_memory_mb")
 
@@ -79,11 +85,28 @@ def both_loaded(
         yield old, new
 
 
+def untold(what: str, done: int, total: int) -> None:
+    """A `Tell` that says nothing."""
+
+
+def answers_to(
+    backend: Backend, samples: Sequence[Source], spec: ClassifierInput, classes: int, tell: Tell
+) -> NDArray[np.float32]:
+    """As `edgetl.runtime.answers`, telling how far it is."""
+    parts = []
+    for begin in range(0, len(samples), _AT_ONCE):
+        some = samples[begin : begin + _AT_ONCE]
+        parts.append(answers(backend, some, spec, classes=classes))
+        tell("inputs answered", begin + len(some), len(samples))
+    return np.concatenate(parts)
+
+
 def answered(
     classifier: Classifier,
     samples: Sequence[Source],
     *,
     ids: Sequence[str],
+    tell: Tell = untold,
     labels: NDArray[np.int64] | None = None,
     slices: dict[str, NDArray[np.str_]] | None = None,
 ) -> Predictions:
@@ -93,6 +116,7 @@ def answered(
         classifier: Whom to ask.
         samples: As `edgetl.runtime.answers` takes them.
         ids: A content hash for each.
+        tell: Told how far it is.
         labels: Positions in the classifier's classes, int64 [n].
         slices: Further values of each sample.
     """
@@ -100,8 +124,8 @@ def answered(
     return Predictions(
         ids=ids,
         labels=labels,
-        probabilities=answers(
-            classifier.backend, samples, classifier.manifest.input, classes=len(classes)
+        probabilities=answers_to(
+            classifier.backend, samples, classifier.manifest.input, len(classes), tell
         ),
         classes=classes,
         slices=slices,
@@ -109,7 +133,13 @@ def answered(
 
 
 def compare_bundles(
-    old: Path, new: Path, source: str, policy: Policy, *, loading: Loading | None = None
+    old: Path,
+    new: Path,
+    source: str,
+    policy: Policy,
+    *,
+    loading: Loading | None = None,
+    tell: Tell = untold,
 ) -> ReleaseVerdict:
     """Judge a new release against an old one on labelled data.
 
@@ -123,6 +153,7 @@ def compare_bundles(
         source: Labelled data, as `edgetl.data.sources.open_dataset` takes it.
         policy: The limits.
         loading: Another choice of variants.
+        tell: Told how far it is.
 
     Raises:
         GateError: When the bundles' classes differ by name, or the data has others.
@@ -132,8 +163,8 @@ def compare_bundles(
     threads = policy.objective.threads
     dataset, split = _test_part(open_dataset(source))
     with both_loaded((old, new), loading or Loading(), threads=threads) as (first, second):
-        reference, candidate = (_on_dataset(one, dataset) for one in (first, second))
-        bench = _measured(first, second, new, dataset, policy)
+        reference, candidate = (_on_dataset(one, dataset, tell) for one in (first, second))
+        bench = _measured(first, second, new, dataset, policy, tell)
         verdict = judge(
             reference,
             candidate,
@@ -172,7 +203,7 @@ def _test_part(dataset: Dataset) -> tuple[Dataset, str]:
     return dataset.subset(np.flatnonzero(given == "test")), "test"
 
 
-def _on_dataset(classifier: Classifier, dataset: Dataset) -> Predictions:
+def _on_dataset(classifier: Classifier, dataset: Dataset, tell: Tell) -> Predictions:
     position = {name: at for at, name in enumerate(classifier.classes)}
     unknown = [name for name in dataset.classes if name not in position]
     if unknown:
@@ -187,13 +218,19 @@ def _on_dataset(classifier: Classifier, dataset: Dataset) -> Predictions:
         classifier,
         cast(Sequence[Source], dataset.images),
         ids=dataset.ids,
+        tell=tell,
         labels=moved[dataset.labels],
         slices={name: np.array(held) for name, held in (dataset.slices or {}).items()},
     )
 
 
 def _measured(
-    first: Classifier, second: Classifier, new: Path, dataset: Dataset, policy: Policy
+    first: Classifier,
+    second: Classifier,
+    new: Path,
+    dataset: Dataset,
+    policy: Policy,
+    tell: Tell,
 ) -> BenchResult | None:
     """Latency, size and memory, when the policy states a limit on one of them."""
     if not any(policy.states(limit) for limit in (*_LATENCY_LIMITS, *_FOOTPRINT_LIMITS)):
@@ -209,6 +246,7 @@ def _measured(
             for side, one in ((REFERENCE, first), (CANDIDATE, second))
         },
         enough=precise_to(REFERENCE),
+        progress=lambda done: tell("interleaved rounds of measurement", done, done),
     )
     footprints = {}
     if any(policy.states(limit) for limit in _FOOTPRINT_LIMITS):

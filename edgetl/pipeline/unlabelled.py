@@ -18,13 +18,20 @@ from edgetl.gate import Policy, Predictions
 from edgetl.gate.align import refuse_overlap
 from edgetl.gate.certificate import Certificate, certify
 from edgetl.gate.certificate_render import CertificateDocument, CertifiedVariant
-from edgetl.pipeline.compare import Loading, answered, both_loaded, name_of
-from edgetl.pipeline.config import load_config
+from edgetl.pipeline.compare import (
+    Loading,
+    Tell,
+    answered,
+    answers_to,
+    both_loaded,
+    name_of,
+    untold,
+)
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.events import Listener, Reporter, ignore
 from edgetl.pipeline.ptq import ptq_part
-from edgetl.pipeline.run_folder import RunFolder
-from edgetl.runtime.answers import Source, answers
+from edgetl.pipeline.waterfall_run import finished_run
+from edgetl.runtime.answers import Source
 from edgetl.spec import Array, ClassifierInput, SeveralInputs, TensorInput
 
 ReadTensor = Callable[[Path], Array]
@@ -110,6 +117,7 @@ def certify_bundles(
     *,
     read_tensor: ReadTensor,
     loading: Loading | None = None,
+    tell: Tell = untold,
 ) -> CertificateDocument:
     """What a folder of unlabelled inputs certifies of a new release against an old one.
 
@@ -120,7 +128,7 @@ def certify_bundles(
     with both_loaded((old, new), loading, threads=policy.objective.threads) as (first, second):
         inputs = read_inputs(folder, first.manifest.input, read_tensor=read_tensor)
         reference, candidate = (
-            answered(one, inputs.sources, ids=inputs.ids) for one in (first, second)
+            answered(one, inputs.sources, ids=inputs.ids, tell=tell) for one in (first, second)
         )
         found = certify(reference, candidate, policy)
         return CertificateDocument(
@@ -160,33 +168,31 @@ def certify_run(
         listen: Hears what happens.
 
     Raises:
-        UsageError: When the run has no gate stage yet.
+        UsageError: When the run is not finished up to its gate, was made from another config, or
+            is being changed.
         DataError: As `read_inputs`, or when no candidate was chosen.
         GateError: When an input was a calibration image or a ptq sample of the run.
     """
-    settings = load_config(config)
-    run = RunFolder(Path("runs") / settings.name if out is None else out)
-    run.outputs("gate")
-    context = StageContext(
-        config=settings,
-        folder=run,
-        reporter=Reporter("gate", listen),
-        scratch=run.stage("gate"),
-    )
+    with finished_run(config, out=out, listen=listen) as found:
+        return _of_run(replace(found, reporter=Reporter("gate", listen)), folder, read_tensor)
+
+
+def _of_run(context: StageContext, folder: Path, read_tensor: ReadTensor) -> CertificateDocument:
+    context.folder.outputs("gate")
     winners = tuple(context.json("gate", "selection.json")["winners"].values())
     if not winners:
         raise DataError(
-            f"{run.root}: gate",
+            f"{context.folder.root}: gate",
             got="no candidate that was chosen on val",
             expected="a winner to certify",
             fix="read gate/verdict.md, which says why each dropped out",
         )
     inputs = read_inputs(folder, context.input, read_tensor=read_tensor)
     reference = _reference_answers(context, inputs)
-    policy = settings.gate.policy
+    policy = context.config.gate.policy
     return CertificateDocument(
         policy=policy,
-        reference=f"the reference of {settings.name}",
+        reference=f"the reference of {context.config.name}",
         data=inputs.name,
         data_hash=reference.data_hash(),
         variants=tuple(
@@ -198,9 +204,9 @@ def certify_run(
 
 def _reference_answers(context: StageContext, inputs: Inputs) -> Predictions:
     classes = context.splits.classes
+    tell = context.reporter.progress
     with context.reference() as backend:
-        context.reporter.note(f"reference on {len(inputs.ids)} unlabelled inputs")
-        probabilities = answers(backend, inputs.sources, context.input, classes=len(classes))
+        probabilities = answers_to(backend, inputs.sources, context.input, len(classes), tell)
     predictions = Predictions(ids=inputs.ids, probabilities=probabilities, classes=classes)
     refuse_overlap(predictions, context.splits.load("calib").ids, "calibration inputs")
     refuse_overlap(predictions, ptq_part(context).ids, "ptq samples")
@@ -212,8 +218,9 @@ def _certified(
 ) -> CertifiedVariant:
     classes = context.splits.classes
     variant = context.candidate(name)
+    tell = context.reporter.progress
     with context.variant(variant) as backend:
-        probabilities = answers(backend, inputs.sources, context.input, classes=len(classes))
+        probabilities = answers_to(backend, inputs.sources, context.input, len(classes), tell)
     candidate = Predictions(ids=inputs.ids, probabilities=probabilities, classes=classes)
     found = certify(reference, candidate, context.config.gate.policy, alpha=alpha)
     return CertifiedVariant(
