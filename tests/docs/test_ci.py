@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 import yaml
 
+from edgetl.cli.main import main
+from edgetl.cli.parser import make_parser
 from edgetl.gate import Predictions
 
 ROOT = Path(__file__).parents[2]
@@ -248,3 +251,21 @@ def test_the_documented_gitlab_job_runs(repository):
     assert {path.name for path in (repository / kept).iterdir()} == {
         *("verdict.json", "verdict.xml", "verdict.md")
     }
+
+
+def test_every_documented_gate_command_parses_and_its_numbers_are_right(capsys):
+    said = {}
+    for page in ("ci.md", "unlabelled.md"):
+        for block in re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL):
+            for line in block.splitlines():
+                command, _, comment = line.partition("#")
+                program, *arguments = shlex.split(command)
+                assert program == "edgetl"
+                make_parser().parse_args(arguments)
+                said[tuple(arguments)] = comment
+    assert len(said) == 6
+    (arguments,) = (one for one in said if "--margin" in one)
+    assert main([*arguments, "--json", "-"]) == 0
+    plans = json.loads(capsys.readouterr().out)["plans"]
+    numbers = [plan["gates"][0]["n"] for plan in plans]
+    assert said[arguments] == f" {', '.join(map(str, numbers))} for top1_drop"
