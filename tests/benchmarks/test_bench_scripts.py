@@ -128,6 +128,26 @@ def test_calls_are_compared_with_the_bare_runtime(tmp_path: Path) -> None:
     assert tiny > by_call["mlp", "ort-fp32", "Backend.run"]
 
 
+def test_the_harness_is_asked_again_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    options = ("--log", log, "--disturb", "1")
+    document, said = run("bench_harness_repeatability", tmp_path / "first.json", *options)
+    kinds = ["equal", "slower by 15 %", "slower by 7 %"]
+    assert [row["kind"] for row in document["rows"]] == kinds
+    for row in document["rows"]:
+        assert is_ratio({name: row[name] for name in ("estimate", "lower", "upper")})
+        assert row["outcome"] in ("PASS", "FAIL", "INCONCLUSIVE")
+        assert row["naive_calls"] > 0
+    assert [one["comparisons"] for one in document["summary"]] == [1, 1, 1]
+    assert "as many calls" in said
+    # The last line is cut as a kill would: it alone is done again.
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-30])
+    document, _ = run("bench_harness_repeatability", tmp_path / "second.json", *options)
+    assert sorted(row["kind"] for row in document["rows"]) == sorted(kinds)
+    assert log.read_bytes().startswith(whole[:-30] + b"\n")
+
+
 @pytest.mark.slow
 def test_releases_are_compared_with_a_bare_script(tmp_path: Path) -> None:
     document, said = run("bench_overhead", tmp_path / "overhead.json", "--parts", "release")
