@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ import pytest
 from edgetl.bench import npz
 from edgetl.bench.npz import read_npz
 from edgetl.errors import GateError
-from edgetl.gate import Predictions
+from edgetl.files import canonical_json
+from edgetl.gate import JudgedData, JudgedVariant, Policy, Predictions, ReleaseVerdict, judge
+from edgetl.gate.render import to_json, to_junit, to_markdown
 
 GOOD = np.full((6, 4), 0.25)
 
@@ -172,6 +176,9 @@ def test_an_encrypted_member_is_refused(tmp_path):
         ({"probabilities": GOOD, "ids": np.arange(6)}, "ids"),
         ({"probabilities": GOOD, "classes": np.array(4)}, "classes"),
         ({"probabilities": np.full((6, 4), 0.25, complex)}, "probabilities"),
+        ({"probabilities": GOOD, "slices/camera": np.array(["a"] * 5)}, "slice 'camera'"),
+        ({"probabilities": GOOD, "slices/camera": np.zeros((6, 2))}, "slice 'camera'"),
+        ({"probabilities": GOOD, "slices/camera": np.zeros(6, complex)}, "slices/camera"),
     ],
 )
 def test_what_is_inside_is_checked_and_the_file_named(tmp_path, arrays, message):
@@ -179,3 +186,52 @@ def test_what_is_inside_is_checked_and_the_file_named(tmp_path, arrays, message)
     with pytest.raises(GateError, match=message) as caught:
         Predictions.load(tmp_path / "a.npz")
     assert "a.npz" in caught.value.subject
+
+
+def _sliced(**slices: np.ndarray) -> Predictions:
+    labels = np.arange(400) % 4
+    return Predictions(
+        labels=labels, probabilities=np.where(np.eye(4)[labels] > 0, 0.7, 0.1), slices=slices
+    )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(400, np.nan),
+        np.full(400, ""),
+        np.full(400, "=\x1b[2J\n|<script>`::error::\u2028" * 20),
+        np.where(np.arange(400) % 2, np.inf, -0.0),
+        np.arange(400) % 2 == 0,
+    ],
+)
+def test_whatever_a_slice_is_called_it_is_judged_and_told_safely(values):
+    answers = _sliced(**{"a=b|": values})
+    verdict = judge(answers, answers, Policy(max_slice_drop=0.5, slices=("a=b|",)))
+    sliced = [gate for gate in verdict.gates if gate.name.startswith("slice:")]
+    assert sum(gate.n for gate in sliced) == 400
+    assert {gate.verdict for gate in sliced} == {"PASS"}
+    release = ReleaseVerdict(
+        policy=Policy(max_slice_drop=0.5),
+        data=JudgedData(name="made", split="test", n=400, hash="0" * 64),
+        variants=(JudgedVariant(id="v", backend="b", precision="int8", file="f", verdict=verdict),),
+    )
+    text = to_markdown(release)
+    assert "<script>" not in text and "\x1b" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| slice")]
+    assert len(rows) == len(sliced)
+    ElementTree.fromstring(to_junit(release))
+    json.loads(canonical_json(to_json(release)))
+
+
+def test_a_column_of_a_value_each_is_refused_quickly():
+    many = _sliced(shot=np.arange(400))
+    with pytest.raises(GateError, match="400 different values"):
+        judge(many, many, Policy(max_slice_drop=0.5))
+
+
+@pytest.mark.parametrize("wanted", ["=", "==", "camera==", "=x", "class=", "class==a", "\x00"])
+def test_a_slice_that_nobody_can_have_is_one_error(wanted):
+    answers = _sliced(camera=np.full(400, "a"))
+    with pytest.raises(GateError, match="slices"):
+        judge(answers, answers, Policy(max_slice_drop=0.5, slices=(wanted,)))
