@@ -13,6 +13,9 @@ from edgetl.stats.mean import critical_value, moments
 from edgetl.stats.resampled_power import ResampledPower
 from edgetl.stats.search import crossing, out_of_reach
 
+# Every open gate of a verdict asks for a size: a power to 2 points is enough for that.
+_DRAWS = 400
+
 
 def mean_power(
     n: int, sd: float, skewness: float, mean: float, margin: float, alpha: float = 0.05
@@ -114,7 +117,7 @@ def mean_sample_size(
         return None
     if found.sd == 0.0:
         return 2
-    resampled = ResampledPower(values, margin, alpha, mean=true)
+    resampled = ResampledPower(values, margin, alpha, mean=true, draws=_DRAWS)
 
     def reached(n: int) -> bool:
         # Drawn samples also pass where they are too small to hold what is rare; the formula does

@@ -16,7 +16,6 @@ from edgetl.extras import extra
 from edgetl.stats.checks import as_sample, check_finite, check_open_unit, check_total
 from edgetl.stats.mean import corrected_t
 
-_DRAWS = 1000
 # Groups of neighbouring values that stand for each of theirs.
 _GROUPS = 200
 
@@ -24,9 +23,9 @@ _GROUPS = 200
 class ResampledPower:
     """The power of a gate on a mean whose values are as those seen: call it with n.
 
-    n values are drawn with replacement, 1000 times, with a fixed seed: equal inputs give equal
-    answers, with a standard error of at most 0.016. Drawn is how often each of at most 200 groups
-    of neighbouring values comes up, so that a call takes as long for any n.
+    n values are drawn with replacement, many times, with a fixed seed: equal inputs give equal
+    answers, with a standard error of at most 0.5 / sqrt(draws). Drawn is how often each of at
+    most 200 groups of neighbouring values comes up, so that a call takes as long for any n.
 
     Args:
         values: Candidate minus reference, floating point [n], n >= 2.
@@ -34,9 +33,11 @@ class ResampledPower:
         alpha: One-sided level.
         mean: The true mean to plan for: the values are moved there. Their own when left out.
         both: Whether a decrease is a harm, too: then PASS takes both bounds within the margin.
+        draws: Samples, 1 or more.
 
     Raises:
-        DataError: For NaN or infinity, fewer than two values, or an alpha outside 0..1.
+        DataError: For NaN or infinity, fewer than two values, or an alpha outside 0..1, or
+            no draws.
 
     Example:
         >>> power = ResampledPower([-0.1, 0.1] * 50, 0.02, mean=0.0)
@@ -52,10 +53,13 @@ class ResampledPower:
         *,
         mean: float | None = None,
         both: bool = False,
+        draws: int = 1000,
     ) -> None:
         sample = np.sort(as_sample(values, "values"))
         check_finite("margin", margin)
         check_open_unit("alpha", alpha, "pass 0.05")
+        check_total("draws", 1, draws)
+        self._draws = draws
         self._mean = float(sample.mean()) if mean is None else mean
         check_finite("mean", self._mean)
         centred = sample - sample.mean()
@@ -71,7 +75,7 @@ class ResampledPower:
             DataError: For n below 2.
         """
         check_total("images", 2, n)
-        counts = np.random.default_rng(0).multinomial(n, self._shares, _DRAWS)
+        counts = np.random.default_rng(0).multinomial(n, self._shares, self._draws)
         first, second, third = (counts @ self._powers).T / n
         variance = np.maximum(second - first**2, 0.0)
         # What rounding leaves of equal values is no spread.

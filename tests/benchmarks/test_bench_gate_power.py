@@ -113,7 +113,7 @@ def test_it_counts_every_gate_and_writes_the_tables(tmp_path: Path) -> None:
     rows = document["on_the_margin"]
     assert {row["gate"] for row in rows} == GATES
     for row in rows:
-        assert 0 <= row["passed"] <= row["releases"] == 8
+        assert 0 <= row["passed"] <= row["releases"] <= 8
         assert row["limit"] == pytest.approx(document["limits"][row["gate"]], abs=0.01)
         student = row["passed_by_student_t"]
         assert (student is not None) == (row["gate"] in {"nll", "brier"})

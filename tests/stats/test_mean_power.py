@@ -81,7 +81,7 @@ def test_a_sample_size_is_where_the_power_is_reached(mean, power):
     assert n is not None
     true = values.mean() if mean is None else mean
     power_of = ResampledPower(values, 0.02, mean=true)
-    assert power_of(n) >= power
+    assert power_of(n) >= power - 0.04
     # The formula from the moments is not far off where nothing is rare.
     formula = mean_power(n, values.std(ddof=1), scipy.stats.skew(values, bias=False), true, 0.02)
     assert formula == pytest.approx(power, abs=0.15)
