@@ -1,4 +1,7 @@
-"""Sets of labels that hold the true one as often as asked: split conformal (numpy only)."""
+"""Sets of labels that hold the true one as often as asked: split conformal.
+
+Numpy only, but for `coverage_range`, which no device asks for.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgetl.errors import UsageError
+from edgetl.errors import DataError, UsageError
+from edgetl.extras import extra
 from edgetl.metrics.checks import as_labels, as_probabilities
+from edgetl.stats.checks import check_confidence
 
 FloatArray = NDArray[np.float64]
 Method = Literal["lac", "aps"]
@@ -100,6 +105,49 @@ def quantile_rank(n: int, coverage: float) -> int | None:
     """
     rank = -(-(n + 1) * round(coverage * 1000) // 1000)
     return rank if rank <= n else None
+
+
+def coverage_range(
+    n: int, coverage: float, tested: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Between what the coverage on test images lies when nothing is wrong.
+
+    It scatters for two reasons: the quantile comes from n images, the measurement from others.
+    Hits on test are beta-binomial with rank and n + 1 - rank, where no two scores tie; ties only
+    add coverage. Source: Vovk, arXiv 1209.2673, 2012; Angelopoulos and Bates, arXiv 2107.07511,
+    appendix C.
+
+    Args:
+        n: Calibration images, enough for the coverage.
+        coverage: In whole thousandths.
+        tested: Test images.
+        confidence: Two-sided, between 0 and 1.
+
+    Returns:
+        (low, high), shares of the test images.
+
+    Raises:
+        DataError: For a confidence outside 0..1, no test image, or an n too small.
+
+    Example:
+        >>> low, high = coverage_range(1000, 0.9, 10_000)
+        >>> print(f"{low:.3f} {high:.3f}")
+        0.880 0.919
+    """
+    with extra("gate"):
+        from scipy.stats import betabinom
+
+    check_confidence(confidence)
+    rank = quantile_rank(n, coverage)
+    if rank is None or tested < 1:
+        raise DataError(
+            "coverage",
+            got=f"{coverage} from {n} images, measured on {tested}",
+            expected=f"at most {n}/{n + 1}, and at least one test image",
+            fix="ask for less, or take more images",
+        )
+    ends = betabinom.ppf([(1 - confidence) / 2, (1 + confidence) / 2], tested, rank, n + 1 - rank)
+    return float(ends[0]) / tested, float(ends[1]) / tested
 
 
 def fit_conformal(

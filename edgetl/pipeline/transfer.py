@@ -13,7 +13,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.calibration.conformal import METHODS, ConformalFit, Method, fit_conformal, label_sets
+from edgetl.calibration.conformal import (
+    METHODS,
+    ConformalFit,
+    Method,
+    coverage_range,
+    fit_conformal,
+    label_sets,
+)
 from edgetl.calibration.thresholds import ThresholdTransfer, transfer_thresholds
 from edgetl.errors import GateError
 from edgetl.files import write_json
@@ -26,6 +33,8 @@ THRESHOLDS = "thresholds.json"
 CONFORMAL = "conformal.json"
 SHOWN_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 SHOWN_COVERAGES = (0.8, 0.9, 0.95, 0.99)
+
+_MEASURED = ("measured", "low", "high", "expected_low", "expected_high", "mean_size", "empty")
 
 # Confidences, and whether the answer is right.
 Answers = tuple[NDArray[np.float64], NDArray[np.bool_]]
@@ -174,23 +183,26 @@ def _conformal(
     fit: ConformalFit, seen: tuple[_Seen, ...], base: tuple[_Seen, ...] | None, n: int
 ) -> dict[str, Any]:
     """A side's quantiles and what its sets come to on test; a variant's beside the reference's."""
-    sets = [_figures(one) for one in seen]
+    sets = [_figures(one, fit.n) for one in seen]
     if base is not None:
         for figures, one, other in zip(sets, seen, base, strict=True):
             figures["difference"] = _difference(one, other)
     return {**fit.to_json(), "on_test": {"n": n, "sets": sets}}
 
 
-def _figures(one: _Seen) -> dict[str, Any]:
+def _figures(one: _Seen, fitted_on: int) -> dict[str, Any]:
     figures: dict[str, Any] = {"method": one.method, "coverage": one.coverage}
     if one.covered is None or one.sizes is None:
-        return figures | dict.fromkeys(("measured", "low", "high", "mean_size", "empty"))
+        return figures | dict.fromkeys(_MEASURED)
     hits, n = int(one.covered.sum()), len(one.covered)
     low, high = clopper_pearson(hits, n)
+    expected_low, expected_high = coverage_range(fitted_on, one.coverage, n)
     return figures | {
         "measured": hits / n,
         "low": low,
         "high": high,
+        "expected_low": expected_low,
+        "expected_high": expected_high,
         "mean_size": float(one.sizes.mean()),
         "empty": float((one.sizes == 0).mean()),
     }

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from edgetl.calibration.conformal import (
     COVERAGES,
     METHODS,
+    coverage_range,
     fit_conformal,
     label_scores,
     label_sets,
@@ -98,6 +99,25 @@ def test_the_rank_is_the_exact_one(n: int):
     for coverage in COVERAGES:
         exact = math.ceil((n + 1) * Fraction(str(coverage)))
         assert quantile_rank(n, coverage) == (exact if exact <= n else None)
+
+
+@pytest.mark.parametrize(("n", "tested"), [(49, 400), (499, 60)])
+def test_measured_coverage_lies_where_it_is_expected(n: int, tested: int):
+    low, high = coverage_range(n, 0.9, tested)
+    inside = 0
+    for seed in range(600):
+        p, labels = sample(seed, n + tested)
+        quantile = fit_conformal(p[:n], labels[:n], coverages=(0.9,)).lac[0]
+        sets = label_sets(p[n:], quantile, "lac")
+        inside += low <= sets[np.arange(tested), labels[n:]].mean() <= high
+    # The count is whole, so that the range holds a little more than its 95 %.
+    assert 0.95 - 3 * math.sqrt(0.95 * 0.05 / 600) < inside / 600 < 0.995
+
+
+def test_an_impossible_range_is_refused():
+    for arguments in ((98, 0.99, 10), (99, 0.9, 0), (99, 0.9, 10, math.nan)):
+        with pytest.raises(DataError):
+            coverage_range(*arguments)
 
 
 def test_too_few_images_promise_nothing():

@@ -117,6 +117,7 @@ def test_figures_are_those_of_the_test_split(written: Any, calib: Any, test: Any
     assert one["mean_size"] == pytest.approx(inside.sum(axis=1).mean())
     assert one["low"] < one["measured"] < one["high"]
     assert one["empty"] == 0
+    assert one["expected_low"] < 0.9 < one["expected_high"]
 
 
 def test_what_calib_is_too_small_for_is_null(tmp_path: Path) -> None:
