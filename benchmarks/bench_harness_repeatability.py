@@ -40,7 +40,7 @@ from outcome import note, parser_of, show, write
 from edgetl.backends import registry
 from edgetl.backends.base import Backend
 from edgetl.bench.compare import block_medians, precise_to, ratio
-from edgetl.bench.machine import Activity, activity
+from edgetl.bench.machine import activity, shares
 from edgetl.bench.measure import Block, in_process, interleave
 from edgetl.spec import Precision, Variant
 from edgetl.stats import clopper_pearson
@@ -213,6 +213,7 @@ def _compare(task: dict[str, Any]) -> dict[str, Any]:
             enough=precise_to("reference", MARGIN / 2),
         )
         elapsed = time.monotonic() - began
+        after = activity()
         candidate, reference = samples["candidate"], samples["reference"]
         found = ratio(candidate, reference, CONFIDENCE)
         wide = ratio(candidate, reference)
@@ -231,7 +232,8 @@ def _compare(task: dict[str, Any]) -> dict[str, Any]:
             "naive_time": _naive(sides, samples.rounds * samples.calls)
             if task["layers"] == LAYERS
             else None,
-            **_busy(before, activity()),
+            **shares(before, after),
+            "load_1m": after.load_1m,
         }
 
 
@@ -239,19 +241,6 @@ def _naive(sides: dict[str, Block], calls: int) -> float:
     """One side after the other: the ratio of their medians."""
     medians = {name: float(np.median(block(calls))) for name, block in sides.items()}
     return medians["candidate"] / medians["reference"]
-
-
-def _busy(before: Activity, after: Activity) -> dict[str, float]:
-    """The shares of CPU time that others used and that the hypervisor took."""
-    busy = after.busy_seconds - before.busy_seconds
-    steal = after.steal_seconds - before.steal_seconds
-    total = busy + steal + after.idle_seconds - before.idle_seconds
-    others = busy - (after.own_seconds - before.own_seconds)
-    return {
-        "others_share": max(0.0, others) / total if total else 0.0,
-        "steal_share": steal / total if total else 0.0,
-        "load_1m": after.load_1m,
-    }
 
 
 # The work

@@ -7,12 +7,13 @@ as it were. Each result has a ratio to its reference, and these are compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edgetl.bench.cells import Cell
 from edgetl.bench.compare import Outcome, Pair, Ratio
+from edgetl.bench.machine import was_noisy
 from edgetl.bench.result import BenchResult
 from edgetl.bench.scenarios import SCENARIO
 from edgetl.errors import GateError
@@ -115,6 +116,10 @@ def compare_results(old: BenchResult, new: BenchResult, *, margin: float = 0.05)
     FAIL, for which one slower variant is enough, the bounds of k variants are at alpha/k
     (Bonferroni); for PASS all have to be within the margin.
 
+    Where either run was disturbed (its control not equal to itself, or other processes or the
+    hypervisor over the shares that are warned of) nothing is decided: load changes how much slower
+    one backend is than another, by more than a margin of 5 %.
+
     Args:
         old, new: Results with their samples.
         margin: How much slower the new may be.
@@ -127,6 +132,7 @@ def compare_results(old: BenchResult, new: BenchResult, *, margin: float = 0.05)
     _check_yardstick(old, new)
     ours = _closed_loop(old)
     theirs = _closed_loop(new)
+    noisy = [name for name, one in (("old", old), ("new", new)) if _noisy(one)]
     shared = [key for key in ours if key in theirs]
     if not shared:
         raise _nothing_shared(ours, theirs)
@@ -134,11 +140,14 @@ def compare_results(old: BenchResult, new: BenchResult, *, margin: float = 0.05)
         _compare(old, new, ours[key], theirs[key], margin=margin, alpha=ALPHA / len(shared))
         for key in shared
     )
+    if noisy:
+        # How load moves a ratio from one run to the next is in neither run's interval.
+        compared = tuple(replace(one, outcome="INCONCLUSIVE") for one in compared)
     return Comparison(
         margin=margin,
         method="stored",
         compared=compared,
-        notes=(_STORED, *_notes(old, new, set(ours) ^ set(theirs))),
+        notes=(_STORED, *_notes(old, new, set(ours) ^ set(theirs), noisy)),
     )
 
 
@@ -223,16 +232,22 @@ def _nothing_shared(ours: dict[Key, Cell], theirs: dict[Key, Cell]) -> GateError
     )
 
 
-def _notes(old: BenchResult, new: BenchResult, alone: set[Key]) -> Iterator[str]:
+def _noisy(result: BenchResult) -> bool:
+    control = result.control
+    return was_noisy(result.machine) or (control is not None and not control.equivalent)
+
+
+def _notes(
+    old: BenchResult, new: BenchResult, alone: set[Key], noisy: Sequence[str]
+) -> Iterator[str]:
     if alone:
         names = ", ".join(sorted(f"{v} at batch {b}, {t} threads" for v, b, t in alone))
         yield f"not in both, so not compared: {names}"
-    for name, result in (("old", old), ("new", new)):
-        if result.control is not None and not result.control.equivalent:
-            yield (
-                f"the {name} run's control was not equal to itself within "
-                f"{result.control.margin:.0%}: its machine was noisy"
-            )
+    for name in noisy:
+        yield (
+            f"the {name} run's machine was noisy, so nothing is decided; to fix: measure on a "
+            "quiet machine, or compare two bundles"
+        )
     packages = [result.machine.get("packages", {}) for result in (old, new)]
     changed = sorted(
         f"{name} {packages[0].get(name)} -> {packages[1].get(name)}"

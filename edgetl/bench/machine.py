@@ -162,20 +162,47 @@ def disturbances(
     return found
 
 
-def _taken(before: Activity, after: Activity) -> Iterator[str]:
-    """CPU time that went to others."""
+def shares(before: Activity, after: Activity) -> dict[str, float]:
+    """The shares of all cores' time that went to other processes and to the hypervisor.
+
+    Returns:
+        ``others_share`` and ``steal_share``, 0 to 1, as `edgetl.bench/1` has them in ``machine``.
+    """
     busy = after.busy_seconds - before.busy_seconds
     steal = after.steal_seconds - before.steal_seconds
     total = busy + steal + after.idle_seconds - before.idle_seconds
-    if total > 0 and steal / total > _STEAL_SHARE:
+    others = busy - (after.own_seconds - before.own_seconds)
+    return {
+        "others_share": min(1.0, max(0.0, others) / total) if total > 0 else 0.0,
+        "steal_share": max(0.0, steal) / total if total > 0 else 0.0,
+    }
+
+
+def was_noisy(facts: Mapping[str, Any]) -> bool:
+    """Whether the shares that a result's machine kept are over what is warned of, or not known.
+
+    Example:
+        >>> was_noisy({"others_share": 0.1, "steal_share": 0.0}), was_noisy({})
+        (False, True)
+    """
+    limits = {"others_share": _BUSY_SHARE, "steal_share": _STEAL_SHARE}
+    found = {name: facts.get(name) for name in limits}
+    return not all(
+        isinstance(share, int | float) and share <= limits[name] for name, share in found.items()
+    )
+
+
+def _taken(before: Activity, after: Activity) -> Iterator[str]:
+    """CPU time that went to others."""
+    found = shares(before, after)
+    if found["steal_share"] > _STEAL_SHARE:
         yield (
-            f"the hypervisor took {steal / total:.0%} of the CPU time; "
+            f"the hypervisor took {found['steal_share']:.0%} of the CPU time; "
             "to fix: use a machine whose cores are its own, or measure at a quieter hour"
         )
-    others = busy - (after.own_seconds - before.own_seconds)
-    if total > 0 and others / total > _BUSY_SHARE:
+    if found["others_share"] > _BUSY_SHARE:
         yield (
-            f"other processes used {others / total:.0%} of the CPU time; "
+            f"other processes used {found['others_share']:.0%} of the CPU time; "
             "to fix: end them, or measure when they are done"
         )
 

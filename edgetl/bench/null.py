@@ -9,7 +9,7 @@ import numpy as np
 from edgetl.backends.base import Backend
 from edgetl.backends.fake import FakeBackend
 from edgetl.bench.compare import precise_to
-from edgetl.bench.machine import activity, disturbances, machine_facts
+from edgetl.bench.machine import activity, disturbances, machine_facts, shares
 from edgetl.bench.measure import in_process, interleave
 from edgetl.bench.result import BenchResult, Run, result_of
 from edgetl.bench.under_load import LoadOptions, measure_under_load
@@ -64,8 +64,9 @@ def measure_null(*, rounds: int = 24, calls: int = 200) -> BenchResult:
         enough=precise_to(NAME),
     )
     backend.close()
-    facts = machine_facts()
-    facts["warnings"] = disturbances(before, activity(), facts, settled=samples.settled)
+    after = activity()
+    facts = machine_facts() | shares(before, after)
+    facts["warnings"] = disturbances(before, after, facts, settled=samples.settled)
     run = Run(samples=samples, batch=1, threads=1, reference=NAME, control_of=NAME)
     return result_of([run], machine=facts)
 

@@ -13,7 +13,7 @@ from functools import partial
 from edgetl.backends.base import Backend
 from edgetl.bench.cells import Cell
 from edgetl.bench.loadgen import Load, run_load
-from edgetl.bench.machine import activity, disturbances, machine_facts
+from edgetl.bench.machine import activity, disturbances, machine_facts, shares
 from edgetl.bench.measure import Seconds, in_process, warm
 from edgetl.bench.result import BenchResult
 from edgetl.spec import Array
@@ -89,10 +89,11 @@ def measure_under_load(
         cells.append(loaded.cell(name, threads=threads, settled=settled, samples=file))
         samples[name] = loaded.seconds[None, :]
         problems += [f"{name}: LoadGen does not hold it for valid: {p}" for p in loaded.problems]
-    facts = machine_facts()
+    after = activity()
+    facts = machine_facts() | shares(before, after)
     settled_by_name = {cell.variant: cell.settled for cell in cells}
     facts["warnings"] = [
-        *disturbances(before, activity(), facts, settled=settled_by_name),
+        *disturbances(before, after, facts, settled=settled_by_name),
         *(f"{problem}; to fix: more --seconds, or a lower --qps" for problem in problems),
     ]
     return BenchResult(machine=facts, cells=tuple(cells), control=None, samples={file: samples})

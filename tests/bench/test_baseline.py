@@ -19,6 +19,8 @@ MACHINE = {
     "memory_mb": 8000,
     "cgroup_quota_cores": None,
     "packages": {"numpy": "2.0"},
+    "others_share": 0.1,
+    "steal_share": 0.0,
     "warnings": [],
 }
 
@@ -127,11 +129,31 @@ def test_no_variant_in_both_is_refused_and_others_are_named():
     assert any("not compared: b at batch 1, 2 threads" in note for note in found.notes)
 
 
-def test_noise_and_new_packages_are_said():
-    new = _result({"a": 0.5}, seed=2, control=1.2, packages={"numpy": "3.0"})
-    notes = compare_results(_result({"a": 0.5}, seed=1), new).notes
-    assert any("new run's control was not equal" in note for note in notes)
-    assert "packages differ: numpy 2.0 -> 3.0" in notes
+@pytest.mark.parametrize(
+    "noise",
+    [
+        {"control": 1.2},
+        {"others_share": 0.8},
+        {"steal_share": 0.1},
+        {"steal_share": "x"},
+        {"control": None},
+    ],
+)
+@pytest.mark.parametrize("factor", [0.8, 1.3])
+def test_runs_of_a_noisy_machine_decide_nothing(noise, factor):
+    calm, new = _result({"a": 0.5}, seed=1), _result({"a": 0.5 * factor}, seed=2, **noise)
+    decided = {0.8: "PASS", 1.3: "FAIL"}[factor]
+    quiet = noise == {"control": None}
+    found = compare_results(calm, new)
+    assert found.verdict == (decided if quiet else "INCONCLUSIVE")
+    assert any("the new run's machine was noisy" in note for note in found.notes) != quiet
+
+
+def test_new_packages_are_said():
+    new = _result({"a": 0.5}, seed=2, packages={"numpy": "3.0"})
+    found = compare_results(_result({"a": 0.5}, seed=1), new)
+    assert "packages differ: numpy 2.0 -> 3.0" in found.notes
+    assert found.verdict == "PASS"
 
 
 @pytest.mark.parametrize("margin", [0.0, -0.1, float("nan"), float("inf")])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgetl.bench.machine import Activity, activity, disturbances, machine_facts
+from edgetl.bench.machine import Activity, activity, disturbances, machine_facts, shares, was_noisy
 
 CALM = Activity(
     busy_seconds=100.0,
@@ -104,6 +104,14 @@ def test_what_has_no_file_is_none(tmp_path: Path):
 def test_a_figure_that_is_missing_once_warns_of_nothing():
     unknown = dataclasses.replace(CALM, mhz=None, celsius=None, cgroup_stops=None, heat_stops=None)
     assert disturbances(unknown, unknown, FACTS) == []
+
+
+def test_shares_are_of_all_cores():
+    after = _after(busy_seconds=16.0, own_seconds=2.0, idle_seconds=2.0, steal_seconds=2.0)
+    assert shares(CALM, after) == pytest.approx({"others_share": 0.7, "steal_share": 0.1})
+    assert shares(CALM, CALM) == {"others_share": 0.0, "steal_share": 0.0}
+    assert was_noisy(shares(CALM, after))
+    assert not was_noisy(shares(CALM, CALM))
 
 
 def test_the_counters_only_grow():

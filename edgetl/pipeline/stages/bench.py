@@ -13,7 +13,7 @@ import numpy as np
 from edgetl.backends.onnx_wire import read_onnx
 from edgetl.bench.compare import precise_to
 from edgetl.bench.footprint import Footprint, measure_footprint
-from edgetl.bench.machine import activity, disturbances, machine_facts
+from edgetl.bench.machine import activity, disturbances, machine_facts, shares
 from edgetl.bench.measure import Block, Samples, in_process, interleave
 from edgetl.bench.result import BenchResult, Run, result_of
 from edgetl.data.preprocess import to_inputs
@@ -32,8 +32,9 @@ def run(context: StageContext, out: Path) -> None:
     objective = context.config.gate.policy.objective
     before = activity()
     samples = _latency(context, variants, input_batch(context, objective.batch))
-    facts = machine_facts()
-    facts["warnings"] = disturbances(before, activity(), facts, settled=samples.settled)
+    after = activity()
+    facts = machine_facts() | shares(before, after)
+    facts["warnings"] = disturbances(before, after, facts, settled=samples.settled)
     result = result_of(
         [
             Run(
