@@ -70,10 +70,13 @@ def _blocks(
         for name, groups in found.items():
             top = _top(groups)
             shown.append(_grid(facts, way, name, top, most, labelled=labelled, of=groups))
-            if rest := groups[len(top) : _FOLDED]:
+            rest = [group for group in groups[len(top) :] if group.changed][:_FOLDED]
+            if rest:
                 further.append(_grid(facts, way, name, rest, most, labelled=labelled))
         if further:
-            folds.append(Fold(title=f"Every other {way.title}", grids=tuple(further)))
+            folds.append(
+                Fold(title=f"Further answers changed, by {way.title}", grids=tuple(further))
+            )
     return [Grids(grids=tuple(shown)), *folds]
 
 

@@ -32,6 +32,7 @@ def test_of_many_classes_the_worst_are_shown_and_the_rest_folded() -> None:
     assert len(shown.rows) == 8 and "largest share" in shown.caption
     names = {row[0].text for row in (*shown.rows, *folded.rows)}
     assert len(names) == len(shown.rows) + len(folded.rows) <= 60
+    assert all(not row[1].text.startswith("0 of") for row in folded.rows)
 
 
 def test_without_labels_no_side_is_called_right(whole) -> None:
