@@ -86,7 +86,9 @@ def mean_bounds(values: ArrayLike, confidence: float = 0.95) -> Interval:
     because a skewness estimated from few values is not to be trusted with narrowing.
 
     What no bound from the values alone can do: allow for a tail of which the sample holds
-    nothing. Two values have no skewness, and get Student's interval; equal values get no width.
+    nothing, as where one image in a few hundred carries all of the harm and there are not some
+    thousand images; docs/gate.md has the figures, and the bootstrap t does no better there. Two
+    values have no skewness, and get Student's interval; equal values get no width.
 
     Args:
         values: Such as candidate minus reference image by image, floating point [n], n >= 2.
