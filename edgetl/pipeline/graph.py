@@ -102,7 +102,7 @@ STAGES: tuple[Stage, ...] = (
         runs_network=True,
         needs=("data", "finetune", "calibrate", "export", "quantize", "compile", "bench", "gate"),
         sections=("name", "version", "input", "report"),
-        packages=("matplotlib", "jinja2", "torch", "onnxruntime", "openvino"),
+        packages=("matplotlib", "jinja2", "torch", "onnx", "onnxruntime", "openvino"),
         on_this_machine=True,
     ),
 )
@@ -193,6 +193,7 @@ def _outside(stage: Stage, config: ReleaseConfig) -> Mapping[str, str]:
         files |= _model_files(config)
     if stage.runs_network:
         files |= _network_code(config)
-    if stage.name == "export" and config.model is not None:
+    # The export holds the transform against edgetl's preprocessing, the report's waterfall too.
+    if stage.name in ("export", "report") and config.model is not None:
         files |= source_hashes(config.model.transform, Path(config.code))
     return files

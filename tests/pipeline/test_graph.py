@@ -136,7 +136,7 @@ def test_the_users_code_is_part_of_every_stage_that_runs_the_network(
     # Another forward with the same weights is another network.
     assert _changed_by(config, folder, tmp_path / "net.py", "import layers\n") == RUNS_NETWORK
     assert _changed_by(config, folder, tmp_path / "layers.py", "WIDTH = 2\n") == RUNS_NETWORK
-    assert _changed_by(config, folder, tmp_path / "prepare.py", "\n") == {"export"}
+    assert _changed_by(config, folder, tmp_path / "prepare.py", "\n") == {"export", "report"}
     assert _changed_by(config, folder, tmp_path / "w.safetensors", "others") == {"finetune"}
     (tmp_path / "unrelated.py").write_text("")
     assert _changed_by(config, folder, tmp_path / "unrelated.py", "x = 1\n") == set()
