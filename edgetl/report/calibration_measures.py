@@ -26,7 +26,6 @@ def measures(facts: ReleaseFacts, sides: Mapping[str, Predictions]) -> Grid:
         ),
         rows=tuple(_row(name, one) for name, one in sides.items()),
         numeric=frozenset(range(1, 8)),
-        title="By other measures",
         caption="In brackets: what a perfectly calibrated model with these confidences would show "
         "at this n. Nothing here is judged: such errors are biased most for the side that is "
         "calibrated best.",

@@ -188,7 +188,6 @@ def _steps(loss: Loss, scope: str) -> Grid:
         ),
         rows=tuple(_cells(step, whole=step is loss.total) for step in (*loss.steps, loss.total)),
         numeric=frozenset({3, 4, 5, 6}),
-        title="The steps in figures",
         scope=scope,
     )
 
