@@ -203,7 +203,8 @@ def _nothing_to_judge(release: ReleaseVerdict, backend: str) -> str:
 
 def _row(gate: GateResult) -> str:
     figures = (gate.estimate, gate.lower, gate.upper)
-    shown = " | ".join("" if value is None else f"{value:.4f}" for value in figures)
+    # A zero below the last digit has no sign.
+    shown = " | ".join("" if one is None else f"{round(one, 4) + 0.0:.4f}" for one in figures)
     name = markdown_text(gate.name) if gate.name.startswith(SLICE) else gate.name
     return f"| {name} | {shown} | {gate.limit:g} | {gate.n} | {gate.verdict} |"
 

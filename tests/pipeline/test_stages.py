@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +13,13 @@ import jsonschema
 import numpy as np
 import pytest
 
+from edgetl.data.store import SplitPart
 from edgetl.gate import Policy, Predictions
 from edgetl.gate.selection import Candidate, select
 from edgetl.pipeline.events import Event
 from edgetl.pipeline.release import release
 from edgetl.pipeline.stages.bench import _inputs
+from edgetl.pipeline.stages.gate import _answers
 from edgetl.pipeline.summary import make_rows
 from edgetl.spec import TensorInput
 
@@ -68,6 +71,60 @@ def test_every_candidate_has_a_row_and_the_best_fp32_is_of_all(answers: Predicti
     assert rows["ov-fp32"].top1 == 1.0
     assert rows["ort-fp32"].verdict == "not chosen"
     assert rows["ort-int8"].speed_over_fp32 == pytest.approx(2 / 3)
+
+
+def test_slices_are_stored_and_a_candidate_is_loaded_once_for_all_splits(tmp_path: Path) -> None:
+    loaded: list[str] = []
+    asked: list[str] = []
+
+    @contextmanager
+    def variant(name: str) -> Iterator[str]:
+        loaded.append(name)
+        yield name
+
+    def predict(_backend: object, part: SplitPart, *, what: str) -> np.ndarray:
+        asked.append(what)
+        return np.full((len(part), 2), 0.5, np.float32)
+
+    context: Any = SimpleNamespace(
+        splits=SimpleNamespace(classes=("a", "b")),
+        candidate=lambda name: name,
+        variant=variant,
+        predict=predict,
+    )
+    parts = {
+        split: SplitPart(
+            ids=(f"{split}-0", f"{split}-1"),
+            labels=np.array([0, 1]),
+            images=np.zeros((2, 4), np.float32),
+            slices={"camera": ("front", "rear")},
+        )
+        for split in ("test", "calib")
+    }
+    reference: Any = "reference"
+    answers = _answers(context, reference, parts, ("one",), tmp_path)
+    assert loaded == ["one"]
+    assert asked == [
+        "reference on test",
+        "reference on calib",
+        "one on test",
+        "one on calib",
+    ]
+    assert set(answers) == {"test", "calib"} and set(answers["calib"]) == {"reference", "one"}
+    stored = Predictions.load(tmp_path / "predictions" / "calib-one.npz")
+    assert stored.slices["camera"].tolist() == ["front", "rear"]
+    assert stored.ids == ("calib-0", "calib-1")
+
+
+def test_the_evidence_of_a_verdict_lies_beside_it(tiny_release) -> None:
+    gate = tiny_release.folder / "gate"
+    data = json.loads((gate / "verdict.json").read_bytes())["data"]
+    assert data["bench"] == "bench.json"
+    files = [*data["predictions"].values(), *data["samples"].values(), data["bench"]]
+    assert all((gate / file).is_file() for file in files)
+    calib = {path.name for path in (gate / "predictions").glob("calib-*.npz")}
+    assert calib == {file.removeprefix("predictions/").replace("test-", "calib-")
+                     for file in data["predictions"].values()}  # fmt: skip
 
 
 @pytest.fixture
