@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -169,11 +169,57 @@ def cell_from_json(value: Mapping[str, Any]) -> Cell:
         low, high = found["p50_interval_ms"]
         found["p50_interval_ms"] = (float(low), float(high))
     cell = Cell(**found)
+    _check_values(cell)
     if cell.scenario not in CELL_SCENARIOS:
         raise ValueError(f"the scenario {cell.scenario!r:.40}")
     if Path(cell.samples).name != cell.samples or cell.samples in ("", ".", ".."):
         raise ValueError(f"the samples file {cell.samples!r}, which is not beside this one")
     return cell
+
+
+def control_from_json(value: Mapping[str, Any]) -> Control:
+    """A control as its document has it.
+
+    Raises:
+        ValueError, TypeError: When the value is not a control's.
+    """
+    control = Control(**value)
+    _check_positive([control.estimate, control.lower, control.upper, control.margin])
+    if not isinstance(control.equivalent, bool):
+        raise ValueError(f"equivalent {control.equivalent!r:.40}")
+    return control
+
+
+_COUNTS = ("batch", "threads", "rounds", "calls")
+_POSITIVE = ("p50_ms", "p90_ms", "p99_ms", "throughput")
+_POSITIVE_OR_NONE = (
+    *("p99_upper_ms", "target_qps"),
+    *("load_ms", "first_call_ms", "peak_rss_mb", "size_mb"),
+)
+
+
+def _check_values(cell: Cell) -> None:
+    for name in _COUNTS:
+        value = getattr(cell, name)
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{name} {value!r:.40}")
+    optional = [name for name in _POSITIVE_OR_NONE if getattr(cell, name) is not None]
+    intervals = [
+        bound
+        for found in (cell.ratio_to_reference, cell.p90_ratio_to_reference)
+        if found is not None
+        for bound in (found.estimate, found.lower, found.upper)
+    ]
+    values = [getattr(cell, name) for name in (*_POSITIVE, *optional)] + intervals
+    _check_positive([*values, *(cell.p50_interval_ms or ())])
+    if not isinstance(cell.variant, str) or not isinstance(cell.samples, str):
+        raise ValueError("a name that is no text")
+
+
+def _check_positive(values: Sequence[Any]) -> None:
+    for value in values:
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            raise ValueError(f"{value!r:.40} where a number above 0 belongs")
 
 
 def _p99_upper(seconds: Seconds) -> float | None:

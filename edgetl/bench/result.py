@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.bench.cells import Cell, Control, cell_from_json, cell_of, cell_to_json
+from edgetl.bench.cells import (
+    Cell,
+    Control,
+    cell_from_json,
+    cell_of,
+    cell_to_json,
+    control_from_json,
+)
 from edgetl.bench.compare import Pair, ratio
 from edgetl.bench.footprint import Footprint
 from edgetl.bench.measure import CONTROL, Samples, Seconds
@@ -158,13 +165,17 @@ class BenchResult:
             if document["schema"] != SCHEMA:
                 raise _not_a_result(path, f"schema {document['schema']!r:.60}")
             cells = tuple(cell_from_json(value) for value in document["cells"])
-            control = Control(**document["control"]) if document["control"] else None
+            control = control_from_json(document["control"]) if document["control"] else None
             machine = dict(document["machine"])
             reference_id = document.get("reference_id")
         except DataError as error:
             raise _not_a_result(path, error.got) from error
         except (KeyError, TypeError, ValueError) as error:
             raise _not_a_result(path, f"{type(error).__name__}: {error}") from error
+        if not isinstance(machine.get("packages", {}), dict):
+            raise _not_a_result(path, "packages that are no table")
+        if not isinstance(machine.get("warnings", []), list):
+            raise _not_a_result(path, "warnings that are no list")
         samples = {name: read_npz(path.parent / name) for name in {c.samples for c in cells}}
         for cell in cells:
             array = samples[cell.samples].get(cell.variant)

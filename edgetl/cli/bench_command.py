@@ -54,8 +54,8 @@ def bench_command(options: argparse.Namespace) -> int:
         result.beside(options.save.stem).save(options.save)
     write_result(options, result.to_json())
     if _shows(options):
-        from edgetl.cli.bench_view import show_bench
-
+        with extra("gate"):
+            from edgetl.cli.bench_view import show_bench
         show_bench(result)
     return 0
 
@@ -150,8 +150,8 @@ def _compare(options: argparse.Namespace, *, bundles: bool) -> int:
     comparison = _bundles(options, old, new, margin) if bundles else _stored(old, new, margin)
     write_result(options, comparison.to_json())
     if _shows(options):
-        from edgetl.cli.bench_view import show_comparison
-
+        with extra("gate"):
+            from edgetl.cli.bench_view import show_comparison
         show_comparison(comparison)
     return comparison.exit_code
 
@@ -166,9 +166,9 @@ def _stored(old: Path, new: Path, margin: float) -> Comparison:
 
 
 def _bundles(options: argparse.Namespace, old: Path, new: Path, margin: float) -> Comparison:
-    from edgetl.bench.bundles import compare_bundles
-    from edgetl.cli.bench_view import rounds_shown
-
+    with extra("gate"):
+        from edgetl.bench.bundles import compare_bundles
+        from edgetl.cli.bench_view import rounds_shown
     with rounds_shown(quiet=not _shows(options)) as progress:
         shown: Callable[[int], None] = progress
         return compare_bundles(
