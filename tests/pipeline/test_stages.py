@@ -18,7 +18,7 @@ from edgetl.gate import Policy, Predictions
 from edgetl.gate.selection import Candidate, select
 from edgetl.pipeline.events import Event
 from edgetl.pipeline.release import release
-from edgetl.pipeline.stages.bench import _inputs
+from edgetl.pipeline.stages.bench import input_batch
 from edgetl.pipeline.stages.gate import _answers
 from edgetl.pipeline.summary import make_rows
 from edgetl.spec import TensorInput
@@ -33,7 +33,7 @@ def test_a_batch_is_as_large_as_it_is_labelled(batch: int) -> None:
         splits=SimpleNamespace(load=lambda name: SimpleNamespace(images=images)),
         input=TensorInput(shape=(2, 2)),
     )
-    (values,) = _inputs(context, batch).values()
+    (values,) = input_batch(context, batch).values()
     assert values.shape == (batch, 2, 2)
     assert np.allclose(values, images[np.arange(batch) % 3] / 255)
 
