@@ -7,7 +7,7 @@ inputs are the spec's, that answers are finite probabilities, and in `predict` t
 
 release: `edgetl release` of a trained ResNet (`[model]`) beside `bare_release.py`, one process
 that does the same export, quantization, inferences and timed calls with the libraries directly. The
-page's occlusion maps, which are inferences that a bare script would not make, are switched off.
+page's occlusion maps and waterfall, inferences that a bare script would not make, are switched off.
 They run alternately, each in a new folder; the ratio of wall times has its interval from the
 pairs. The claim is 1.1 at most.
 
@@ -80,6 +80,7 @@ calls = {calls}
 max_seconds = 0.1
 [report]
 occlusion_seconds = 0.0
+waterfall_images = 0
 """
 ROUNDS, CALLS = 4, 5
 

@@ -36,6 +36,7 @@ def _measured(options: argparse.Namespace) -> tuple[Waterfall, ...]:
     with extra("gate"):
         from edgetl.cli.console import Console
         from edgetl.pipeline.events import Event
+        from edgetl.pipeline.sections import WATERFALL_IMAGES
         from edgetl.pipeline.waterfall_run import default_variants, finished_run
     with extra("export"):
         from edgetl.pipeline.waterfall import waterfalls
@@ -46,7 +47,7 @@ def _measured(options: argparse.Namespace) -> tuple[Waterfall, ...]:
         finished_run(options.config, out=options.out, listen=listen) as context,
     ):
         names = default_variants(context) if options.variant is None else (options.variant,)
-        images = options.images or context.config.report.waterfall_images
+        images = options.images or context.config.report.waterfall_images or WATERFALL_IMAGES
         found = waterfalls(context, names, images=images)
         listen(Event(stage=_COMMAND, kind="done", seconds=time.monotonic() - began))
     return found

@@ -124,7 +124,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "bundle.golden_images": "How many samples.",
         "report": "The HTML page.",
         "report.occlusion_seconds": "Time to look for what each flip was seen by; 0 leaves it out.",
-        "report.waterfall_images": "Val samples on which the answers are compared step by step.",
+        "report.waterfall_images": "Val samples whose answers are compared step by step; 0: none.",
     }
 )
 """A sentence for each key by its dotted name; the parts of an input are described as the input."""

@@ -44,6 +44,7 @@ Version = Annotated[
 ]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
+WATERFALL_IMAGES = 256
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
 
@@ -280,11 +281,12 @@ class GateSection:
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ReportSection:
     """How long the report may look for what each flip was seen by (occlusion maps), and of how
-    many val inputs the waterfall compares the answers (all of them when there are fewer).
+    many val inputs the waterfall compares the answers (all of them when there are fewer). 0 leaves
+    either out.
     """
 
     occlusion_seconds: Annotated[float, Field(ge=0)] = 30.0
-    waterfall_images: Count = 256
+    waterfall_images: Annotated[int, Field(ge=0)] = WATERFALL_IMAGES
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,16 @@ def test_the_waterfalls_are_kept_beside_the_page(tiny_release) -> None:
     found = [loss_of(one) for one in document["waterfalls"]]
     assert tuple(one.variant for one in found) == names
     assert all(one.n == 256 and len(one.steps) == 6 for one in found)
+
+
+def test_a_config_may_leave_the_waterfall_out(tiny_release, tmp_path: Path) -> None:
+    with finished_run(tiny_release.config, out=tiny_release.folder) as context:
+        without = replace(context.config.report, waterfall_images=0, occlusion_seconds=0.0)
+        config = replace(context.config, report=without)
+        run(replace(context, config=config), tmp_path)
+    assert json.loads((tmp_path / WATERFALLS).read_bytes())["waterfalls"] == []
+    page = (tmp_path / REPORT).read_text(encoding="utf-8")
+    assert 'id="waterfall"' not in page and 'id="thresholds"' in page
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,14 @@ def test_every_side_has_its_measured_coverage_beside_the_promise(whole) -> None:
 def test_a_promise_that_is_not_kept_has_a_word(whole) -> None:
     document = dict(whole.conformal)
     side = dict(document["reference"])
-    few = {"method": "lac", "coverage": 0.9, "measured": 0.5, "low": 0.4, "high": 0.6}
+    few = {
+        "method": "lac",
+        "coverage": 0.9,
+        "measured": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "expected_low": 0.85,
+    }
     side["on_test"] = {"n": 600, "sets": [few | {"mean_size": 0.5, "empty": 0.3}]}
     found = section(
         facts_of(replace(whole, conformal=document | {"reference": side, "variants": {}}))

@@ -46,9 +46,8 @@ def run(context: StageContext, out: Path) -> None:
 
 
 def _waterfalls(context: StageContext) -> tuple[dict[str, Any], ...]:
-    found = waterfalls(
-        context, default_variants(context), images=context.config.report.waterfall_images
-    )
+    images = context.config.report.waterfall_images
+    found = waterfalls(context, default_variants(context), images=images) if images else ()
     return tuple(waterfall_to_json(one) for one in found)
 
 
