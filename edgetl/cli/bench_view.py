@@ -169,7 +169,7 @@ def _ratio(found: Ratio | None, digits: int) -> str:
 
 
 def _interval(found: tuple[float, float] | None) -> str:
-    return DASH if found is None else f"{significant(found[0])} to {significant(found[1])}"
+    return DASH if found is None else f"{significant(found[0])}–{significant(found[1])}"
 
 
 def _or_dash(value: float | None) -> str:
