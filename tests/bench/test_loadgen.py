@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgetl.bench import loadgen
 from edgetl.bench.loadgen import Load, run_load
 from edgetl.errors import GateError
 from edgetl.stats import quantile_minimum
@@ -35,6 +36,26 @@ def test_a_server_is_asked_at_scheduled_times_and_waits_count():
     # Too few queries for LoadGen, and it says so.
     assert not loaded.valid
     assert loaded.problems
+
+
+@pytest.mark.parametrize("scenario", loadgen.SCENARIOS)
+def test_latencies_are_those_that_loadgen_counts(scenario, monkeypatch):
+    seen = {}
+    read = loadgen._read
+
+    def read_both(folder, load):
+        seen.update(loadgen._facts(folder / "mlperf_log_detail.txt"))
+        return read(folder, load)
+
+    monkeypatch.setattr(loadgen, "_read", read_both)
+    load = Load(scenario=scenario, seconds=0.2, call_seconds=0.001, qps=400.0)
+    nanoseconds = np.sort(np.rint(run_load(_spin(0.0005), load).seconds * 1e9))
+    assert nanoseconds[0] == seen["result_min_latency_ns"]
+    assert nanoseconds[-1] == seen["result_max_latency_ns"]
+    assert nanoseconds.mean() == pytest.approx(seen["result_mean_latency_ns"], abs=1)
+    for share in (0.5, 0.9, 0.99):
+        key = f"result_{share:.2%}_percentile_latency_ns".replace("%", "")
+        assert nanoseconds[int(share * nanoseconds.size)] == seen[key]
 
 
 def test_a_single_stream_asks_when_it_has_its_answer():
