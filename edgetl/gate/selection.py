@@ -24,6 +24,9 @@ SHARE_OF_MARGIN = 0.5
 """A candidate competes while each harm seen on val is within this share of its limit: one that
 sits on a limit there would most likely miss it on test, and no second one is opened."""
 
+# One-sided: the share of a normal distribution beyond one standard deviation.
+_ONE_STANDARD_ERROR = 0.1587
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
@@ -192,8 +195,7 @@ def _bar(
     reference_p50_ms: float | None,
 ) -> str:
     for harm in harms:
-        # What val says nothing about, test may; it bars nobody.
-        if not harm.unknown and not harm.estimate <= SHARE_OF_MARGIN * harm.limit:
+        if _seen(harm):
             return (
                 f"{harm.name} on val is {harm.estimate:.4g}, over half of the limit {harm.limit:g}"
             )
@@ -205,6 +207,16 @@ def _bar(
         if not slower <= policy.max_p50_ratio:
             return f"p50 is {slower:.3g} of the reference's, the limit {policy.max_p50_ratio:g}"
     return ""
+
+
+def _seen(harm: Harm) -> bool:
+    """Whether val shows a harm over half of its limit: a NaN is one.
+
+    What val says nothing about, or cannot tell from nothing, is for test to judge: it bars nobody.
+    """
+    if harm.unknown or harm.estimate <= SHARE_OF_MARGIN * harm.limit:
+        return False
+    return not harm.bounds(_ONE_STANDARD_ERROR)[0] <= harm.none
 
 
 def _measured(candidate: Candidate, policy: Policy) -> tuple[Harm, ...]:

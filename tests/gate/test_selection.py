@@ -5,7 +5,7 @@ import pytest
 
 from edgetl.bench.cells import Cell
 from edgetl.errors import GateError
-from edgetl.gate import Policy
+from edgetl.gate import Policy, Predictions
 from edgetl.gate.selection import Candidate, select
 
 
@@ -42,11 +42,25 @@ def test_half_of_the_limit_is_the_line(make, wrong, eligible):
     assert ("fake" in chosen.winners) is eligible
 
 
+@pytest.mark.parametrize(("sharper", "eligible"), [(1.0, True), (1.06, False)])
+def test_a_harm_that_val_cannot_tell_from_nothing_bars_nobody(sharper, eligible):
+    random = np.random.default_rng(2)
+    labels = np.arange(240) % 10
+    logits = 6 * np.eye(10)[labels] + random.normal(0, 1.3, (240, 10))
+    noise = 0.0 if sharper > 1 else random.normal(0, 0.25, logits.shape)
+    answers = [Predictions(labels=labels, logits=one) for one in (logits, sharper * logits + noise)]
+    policy = Policy(max_confidence_gap=0.5, max_brier_increase=0.5)
+    (entry,) = select({"x": _candidate(answers[1], 1.0)}, answers[0], policy).entries
+    # One wrong answer of 240: noise moves the temperature as much as a real change does.
+    assert entry.harms["log_temperature_ratio"] > 0.05
+    assert entry.eligible is eligible
+
+
 def test_a_tie_goes_to_the_smaller_nll_bound(make, make_pair):
     pair = make_pair(1.0)
     policy = Policy(max_nll_increase=9.0, max_brier_increase=9.0)
-    fast = _candidate(make(wrong=range(4)), 1.0, seconds=pair.against_seconds)
-    tied = _candidate(make(wrong=range(1)), 1.001, seconds=pair.seconds)
+    fast = _candidate(make(wrong=range(10)), 1.0, seconds=pair.against_seconds)
+    tied = _candidate(make(wrong=range(2)), 1.001, seconds=pair.seconds)
     slow = _candidate(make(), 1.5, seconds=pair.seconds * 1.5)
     chosen = select({"fast": fast, "tied": tied, "slow": slow}, make(), policy)
     assert chosen.winners["fake"] == "tied"
