@@ -55,7 +55,7 @@ ALPHA, POWER = 0.05, 0.8
 SIZES = (300, 500, 1000, 2000, 5000, 10_000)
 IMAGES, QUICK_IMAGES = 30_000, 6_000
 # Above this n there are fewer releases, so that every n takes as long.
-FULL_N = 2000
+FULL_N = 5000
 FLIPS_OF_EQUALS = 0.01
 Rows = Sequence[Mapping[str, Any]]
 STUDENT = {"nll": per_image_nll, "brier": per_image_brier}

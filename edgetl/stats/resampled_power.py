@@ -8,6 +8,7 @@ the moments tells the power then; drawing samples does.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,48 +79,59 @@ class ResampledPower:
         counts = np.random.default_rng(0).multinomial(n, self._shares, self._draws)
         first, second, third = (counts @ self._powers).T / n
         variance = np.maximum(second - first**2, 0.0)
-        # What rounding leaves of equal values is no spread.
-        spread = np.sqrt(np.where(variance > 1e-13, variance, 0.0) * n / (n - 1))
-        cubes = third - 3 * first * second + 2 * first**3
-        drawn = _Drawn(n, first, spread, cubes)
+        drawn = counts > 0
+        nearest, values = drawn.argmax(axis=1), self._powers[:, 0]
+        last = values.size - 1 - drawn[:, ::-1].argmax(axis=1)
+        samples = _Drawn(
+            n=n,
+            mean=first,
+            # What rounding leaves of equal values is no spread.
+            variance=np.where(variance > 1e-13, variance, 0.0),
+            cubes=third - 3 * first * second + 2 * first**3,
+            farthest=np.maximum(values[last] - first, first - values[nearest]),
+        )
         margin = (self._margin - self._mean) / self._unit
         if margin < 0:
-            return float(drawn.mirrored().under(-margin, self._alpha).mean())
-        passed = drawn.under(margin, self._alpha)
+            return float(samples.mirrored().under(-margin, self._alpha).mean())
+        passed = samples.under(margin, self._alpha)
         if self._both:
-            passed &= drawn.mirrored().under((self._margin + self._mean) / self._unit, self._alpha)
+            passed &= samples.mirrored().under(
+                (self._margin + self._mean) / self._unit, self._alpha
+            )
         return float(passed.mean())
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Drawn:
-    """Moments of many samples of n values."""
+    """Central moments of many samples of n values, and how far their farthest is."""
 
-    def __init__(
-        self,
-        n: int,
-        mean: NDArray[np.float64],
-        spread: NDArray[np.float64],
-        cubes: NDArray[np.float64],
-    ) -> None:
-        self.n, self.mean, self.spread, self.cubes = n, mean, spread, cubes
+    n: int
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    cubes: NDArray[np.float64]
+    farthest: NDArray[np.float64]
 
     def mirrored(self) -> _Drawn:
-        return _Drawn(self.n, -self.mean, self.spread, -self.cubes)
+        return replace(self, mean=-self.mean, cubes=-self.cubes)
 
     def under(self, limit: float, alpha: float) -> NDArray[np.bool_]:
-        """Whether the upper bound of each sample's mean is under the limit."""
+        """Whether the upper bound of each sample's mean is under the limit; see `mean_bounds`."""
         with extra("gate"):
             from scipy.special import stdtrit
 
-        n = self.n
-        spread = np.where(self.spread > 0, self.spread, 1.0)
-        factor = n * n / ((n - 1) * max(n - 2, 1)) if n > 2 else 0.0
-        k = factor * self.cubes / spread**3 / math.sqrt(n)
-        t = np.clip((self.mean - limit) / spread * math.sqrt(n), -1e9, 1e9)
-        quantile = stdtrit(n - 1, alpha)
-        found: NDArray[np.bool_] = np.where(
-            self.spread > 0, np.maximum(t, corrected_t(t, k)) < quantile, self.mean < limit
-        )
+        n, size = self.n + 1, self.n
+        far = self.farthest
+        mean = self.mean + far / n
+        variance = (size * self.variance + far**2 * size / n) / size
+        cubes = size * self.cubes + far**3 * size * (size - 1) / n**2
+        cubes -= 3 * far * size * self.variance / n
+        spread = np.sqrt(np.where(self.variance > 0, variance, 1.0))
+        k = cubes / spread**3 * n / ((n - 1) * (n - 2)) / math.sqrt(n)
+        t = np.clip((mean - limit) / spread * math.sqrt(n), -1e9, 1e9)
+        passed = corrected_t(t, k) < stdtrit(n - 1, alpha)
+        own = np.sqrt(np.where(self.variance > 0, self.variance, 1.0) / (size - 1))
+        passed &= self.mean - limit < own * stdtrit(size - 1, alpha)
+        found: NDArray[np.bool_] = np.where(self.variance > 0, passed, self.mean < limit)
         return found
 
 

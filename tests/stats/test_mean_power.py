@@ -24,7 +24,8 @@ NAN = float("nan")
 @pytest.mark.parametrize("mean", [0.0, 0.01, 0.05])
 def test_without_skewness_it_is_the_power_of_students_test(n, mean):
     expected = TTestPower().power(abs(0.02 - mean) / 0.1, n, 0.05, alternative="larger")
-    assert mean_power(n, 0.1, 0.0, mean, 0.02) == pytest.approx(expected, abs=0.005)
+    # One more value costs something where there are few.
+    assert expected - 6 / n**0.5 * 0.2 < mean_power(n, 0.1, 0.0, mean, 0.02) < expected + 1e-3
 
 
 @pytest.mark.parametrize("skewness", [-3.0, -0.2, 1e-4, 0.5, 4.0])
@@ -57,7 +58,7 @@ def test_power_agrees_with_a_simulation(kind, skewness, n, mean):
 
 @pytest.mark.parametrize("skewness", [-5.0, 0.0, 5.0])
 def test_on_the_margin_the_power_is_about_alpha(skewness):
-    assert mean_power(5000, 0.1, skewness, 0.02, 0.02) == pytest.approx(0.05, abs=0.012)
+    assert 0.02 < mean_power(5000, 0.1, skewness, 0.02, 0.02) < 0.055
 
 
 def test_power_grows_with_images_and_falls_with_spread_and_harmful_skewness():

@@ -66,9 +66,9 @@ def test_samples_too_small_to_hold_what_is_rare_are_not_planned() -> None:
     assert n is not None
     assert ResampledPower(values, 0.01, mean=0.0)(n) >= 0.77
     # Fewer pass as often, only because they hold none of it; the formula says that it counts.
-    assert ResampledPower(values, 0.01, mean=0.0)(100) > 0.8
+    assert ResampledPower(values, 0.01, mean=0.0)(100) > 0.7
     assert (
-        mean_power(n, spread, 0.0, 0.0, 0.01) > 0.8 > 0.6 > mean_power(100, spread, 0.0, 0.0, 0.01)
+        mean_power(n, spread, 0.0, 0.0, 0.01) > 0.8 > 0.5 > mean_power(100, spread, 0.0, 0.0, 0.01)
     )
 
 
