@@ -2,8 +2,8 @@
 
 numpy, scipy and statsmodels only, and other ways to the same figures where there is one: Tango's
 limits are roots of the score equation whose constrained likelihood is maximised by another root
-search; Hall's correction is inverted by a root search; a temperature is the root of numerical
-derivatives of the log-likelihood; Hodges and Lehmann's interval sorts every pairwise mean.
+search; the value that bounds of a mean add is really appended; a temperature is the root of
+numerical derivatives of the log-likelihood; Hodges and Lehmann's interval sorts every pairwise mean.
 """
 
 from __future__ import annotations
@@ -116,25 +116,21 @@ def rate_harm(k: int, n: int) -> Harm:
 
 
 def mean_bounds(values: Array, alpha: float) -> Bounds:
-    """Hall's skewness-corrected bounds of a mean, never closer than Student's."""
-    n, mean = len(values), float(values.mean())
+    """Student's bounds moved by the Cornish-Fisher term of the skewness (Hall 1983), with one more
+    value on the side that is bounded, as far out as the farthest; never closer than Student's."""
     if values.min() == values.max():
         return float(values[0]), float(values[0])
-    error = float(values.std(ddof=1)) / math.sqrt(n)
-    third = float(skew(values, bias=False)) if n > 2 else 0.0
-    quantile = float(t.ppf(alpha, n - 1))
+    return -_upper(-values, alpha), _upper(values, alpha)
 
-    def critical(k: float) -> float:
-        def transformed(x: float) -> float:
-            return x + k * x * x / 3 + k * k * x**3 / 27 + k / 6 - quantile
 
-        reach = 10 * abs(quantile)
-        while transformed(-reach) > 0 or transformed(reach) < 0:
-            reach *= 10
-        return min(quantile, float(brentq(transformed, -reach, reach, xtol=1e-14)))
-
-    k = third / math.sqrt(n)
-    return mean + error * critical(-k), mean - error * critical(k)
+def _upper(values: Array, alpha: float) -> float:
+    mean = float(values.mean())
+    longer = np.append(values, mean + np.abs(values - mean).max())
+    n, quantile = len(longer), float(t.isf(alpha, len(longer) - 1))
+    k = max(0.0, float(skew(longer, bias=False)) / math.sqrt(n))
+    reach = quantile + k * (1 + 2 * quantile**2) / 6
+    corrected = float(longer.mean()) + float(longer.std(ddof=1)) / math.sqrt(n) * reach
+    return max(corrected, float(DescrStatsW(values).tconfint_mean(alpha=2 * alpha)[1]))
 
 
 def mean_harm(increase: Array) -> Harm:

@@ -72,7 +72,7 @@ def made(tmp_path_factory) -> Path:
     named = {"labels": labels, "ids": ids, "classes": classes}
     reference = Predictions(logits=logits, slices={"camera": camera}, **named)
     order, turn = random.permutation(N), random.permutation(K)
-    near = softmax(logits + random.normal(0, 0.05, (N, K)), axis=1)
+    near = softmax(logits + random.normal(0, 0.02, (N, K)), axis=1)
     candidates = {
         "a-good": Predictions(probabilities=near, **named),
         "b-shuffled": Predictions(
