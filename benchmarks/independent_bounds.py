@@ -3,7 +3,7 @@
 numpy, scipy and statsmodels only, and other ways to the same figures where there is one: Tango's
 limits are roots of the score equation whose constrained likelihood is maximised by another root
 search; the value that bounds of a mean add is really appended; a temperature is the root of
-numerical derivatives of the log-likelihood; Hodges and Lehmann's interval sorts every pairwise mean.
+numerical derivatives of the log-likelihood; Hodges and Lehmann's interval sorts all pairwise means.
 """
 
 from __future__ import annotations
