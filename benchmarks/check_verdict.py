@@ -126,8 +126,9 @@ def measured_harms(document: Mapping[str, Any], name: str, folder: Path) -> dict
         found["p99_ms"] = p99_harm(ours)
     if "bench" in data:
         bench = json.loads((folder / data["bench"]).read_text(encoding="utf-8"))
+        samples = Path(data["samples"].get(name, "")).name
         for cell in bench["cells"]:
-            if cell["variant"] == name and cell["samples"] == data["samples"].get(name):
+            if cell["variant"] == name and cell["samples"] == samples:
                 found["size_mb"] = figure(cell["size_mb"])
                 found["memory_mb"] = figure(cell["peak_rss_mb"])
     return {name: harm for name, harm in found.items() if policy.get(LIMITS[name]) is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from edgetl.metrics.checks import FloatArray, IntArray, as_labels, as_logits
 
 SMALLEST_TEMPERATURE = 0.05
 LARGEST_TEMPERATURE = 20.0
+# Of log(1/T).
+_FIRST_STEP = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,18 +102,34 @@ def fit_temperature_report(raw_logits: ArrayLike, labels: ArrayLike) -> Temperat
     def slope(log_beta: float) -> float:
         return float(_scores(logits, classes, math.exp(log_beta)).mean())
 
-    low, high = -math.log(LARGEST_TEMPERATURE), -math.log(SMALLEST_TEMPERATURE)
-    if slope(high) <= 0:
-        return _at_bound(SMALLEST_TEMPERATURE, len(classes))
-    if slope(low) >= 0:
-        return _at_bound(LARGEST_TEMPERATURE, len(classes))
-    beta = math.exp(float(brentq(slope, low, high, xtol=1e-14)))
+    bracket = _bracket(slope)
+    if isinstance(bracket, float):
+        return _at_bound(bracket, len(classes))
+    beta = math.exp(float(brentq(slope, *bracket, xtol=1e-14)))
     return TemperatureFit(
         temperature=1 / beta,
         at_bound=False,
         standard_error_log=_standard_error_log(logits, classes, beta),
         n=len(classes),
     )
+
+
+def _bracket(slope: Callable[[float], float]) -> tuple[float, float] | float:
+    """Two values of log(1/T) with the root between them, or the bound that it lies beyond.
+
+    From T = 1 outward in growing steps: most temperatures are near, and each look is a pass over
+    all the logits.
+    """
+    downward = slope(0.0) > 0
+    bound = LARGEST_TEMPERATURE if downward else SMALLEST_TEMPERATURE
+    last, step = -math.log(bound), _FIRST_STEP
+    inner = 0.0
+    while inner != last:
+        outer = max(last, -step) if downward else min(last, step)
+        if (slope(outer) < 0) if downward else (slope(outer) > 0):
+            return (outer, inner) if downward else (inner, outer)
+        inner, step = outer, 3 * step
+    return bound
 
 
 def _at_bound(temperature: float, n: int) -> TemperatureFit:

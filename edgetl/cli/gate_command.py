@@ -227,13 +227,11 @@ def judge_files(options: argparse.Namespace) -> ReleaseVerdict:
     name = options.variant or options.predictions[1].stem
     bench = _bench(options)
     batch, threads = policy.objective.batch, policy.objective.threads
-    verdict = judge(
-        reference,
-        candidate,
-        policy,
-        bench=None if bench is None else bench.pair(options.variant, batch=batch, threads=threads),
-        cell=None if bench is None else bench.cell(options.variant, batch=batch, threads=threads),
-    )
+    pair = cell = None
+    if bench is not None:
+        pair = bench.pair(options.variant, batch=batch, threads=threads)
+        cell = bench.cell(options.variant, batch=batch, threads=threads)
+    verdict = judge(reference, candidate, policy, bench=pair, cell=cell)
     return ReleaseVerdict(
         policy=policy,
         data=JudgedData(
@@ -245,6 +243,8 @@ def judge_files(options: argparse.Namespace) -> ReleaseVerdict:
                 "reference": str(options.predictions[0]),
                 name: str(options.predictions[1]),
             },
+            samples={} if cell is None else {name: str(options.bench.parent / cell.samples)},
+            bench="" if cell is None else str(options.bench),
         ),
         variants=(
             JudgedVariant(

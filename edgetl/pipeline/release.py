@@ -15,6 +15,7 @@ from typing import Any
 
 from edgetl.errors import ConfigError, EdgetlError
 from edgetl.files import parse_json
+from edgetl.gate.verdict import counted
 from edgetl.pipeline.config import ReleaseConfig, load_config
 from edgetl.pipeline.events import Event, Listener, ignore
 from edgetl.pipeline.graph import STAGES, Stage, current_key
@@ -39,7 +40,7 @@ class ReleaseResult:
         report: The HTML page; None when the stages asked for end before it.
         rows: The reference and every candidate, for the closing table.
         open_gates: What was not decided: a sentence a gate, with the number of further images
-            (or rounds of measurement) that would decide it with 80 % power.
+            (rounds of measurement, or calls) that would decide it with 80 % power.
     """
 
     folder: Path
@@ -158,13 +159,16 @@ def _open_gates(document: dict[str, Any]) -> Iterator[str]:
     for variant in document["variants"]:
         for gate in variant["gates"]:
             if gate["verdict"] == "INCONCLUSIVE":
-                what = "rounds of measurement" if gate["name"] == "latency" else "labelled inputs"
-                more = gate["more_samples"]
-                yield f"{variant['id']} {gate['name']}: " + (
-                    f"{more} more {what} would decide it (80 % power)"
-                    if more is not None
-                    else f"no number of {what} would decide it: the harm seen is at its limit"
-                )
+                yield f"{variant['id']} {gate['name']}: {_what_is_missing(gate)}"
+
+
+def _what_is_missing(gate: dict[str, Any]) -> str:
+    what = counted(gate["name"])
+    if gate["more_samples"] is not None:
+        return f"{gate['more_samples']} more {what} would decide it (80 % power)"
+    if gate["upper"] is None:
+        return gate.get("detail") or "nothing in these data bounds it"
+    return f"no number of {what} would decide it: the harm seen is at its limit"
 
 
 def _result(config: ReleaseConfig, folder: RunFolder, until: str) -> ReleaseResult:
