@@ -16,7 +16,7 @@ from edgetl.gate.harms import FLOOR
 from edgetl.gate.policy import Policy
 from edgetl.gate.subgroups import slice_drops
 from edgetl.metrics import correct, per_image_brier, per_image_nll
-from edgetl.stats import mean_power, rate_power, tango_power
+from edgetl.stats import ResampledPower, mean_power, rate_power, tango_power
 from edgetl.stats.mean import moments
 
 
@@ -83,14 +83,18 @@ def _mean(
 ) -> Need:
     found = moments(values)
 
+    resampled = ResampledPower(values, limit, alpha, mean=0.0, both=both)
+
     def power(n: int) -> float:
         if n < 2:
             return 0.0
-        above = mean_power(n, found.sd, found.skewness, 0.0, limit, alpha)
-        if not both:
-            return above
-        # Two one-sided tests: both have to pass.
-        return max(0.0, above + mean_power(n, found.sd, -found.skewness, 0.0, limit, alpha) - 1)
+        formula = mean_power(n, found.sd, found.skewness, 0.0, limit, alpha)
+        if both:
+            # Two one-sided tests: both have to pass.
+            formula += mean_power(n, found.sd, -found.skewness, 0.0, limit, alpha) - 1
+        # Where flips carry the spread the formula promises too much; where samples are too small
+        # to hold any, drawing them does.
+        return max(0.0, min(formula, resampled(n)))
 
     return Need(
         name=name,
