@@ -91,15 +91,22 @@ class Harm:
         """
         return self.estimate > self.limit and self.bounds(alpha)[0] > self.limit
 
-    def more_samples(self, alpha: float) -> int | None:
+    def more_samples(self, alpha: float, alpha_of_fail: float | None = None) -> int | None:
         """How many further samples would decide, if the harm is really what was seen.
 
         A harm seen right on the limit is decided by no number. The plan is then made for no harm
         at all; if there were samples enough for that already, the answer is None.
+
+        Args:
+            alpha: What the upper bound has to be under the limit at.
+            alpha_of_fail: What the lower bound has to be over it at, where Holm's procedure has
+                several gates share alpha; alpha when left out.
         """
         if self.unknown:
             return None
-        total = self.size(self.estimate, alpha)
+        over = self.estimate > self.limit
+        level = alpha if alpha_of_fail is None or not over else alpha_of_fail
+        total = self.size(self.estimate, level)
         if total is not None:
             return max(1, total - self.n)
         total = self.size(self.none, alpha)

@@ -84,7 +84,10 @@ def judge(
         refuse_overlap(candidate, ids, what)
     harms = (*harms_of(data, policy), *measured_harms(policy, bench, cell))
     proven = shown_harms(harms, level)
-    gates = [_gate(harm, level, harm.name in proven, policy) for harm in harms]
+    left = sum(not harm.exact and harm.name not in proven for harm in harms)
+    gates = [
+        _gate(harm, level, harm.name in proven, policy, level / max(1, left)) for harm in harms
+    ]
     if bench is None:
         gates.append(_not_judged(LATENCY, policy.max_p50_ratio))
     return Verdict(
@@ -158,7 +161,9 @@ def report_metrics(
     }
 
 
-def _gate(harm: Harm, alpha: float, shown: bool, policy: Policy) -> GateResult:
+def _gate(
+    harm: Harm, alpha: float, shown: bool, policy: Policy, alpha_of_fail: float
+) -> GateResult:
     if harm.undefined and not policy.states("max_" + harm.name):
         return _not_judged(harm.name, harm.limit, harm.unknown)
     lower, upper = harm.bounds(alpha)
@@ -175,7 +180,7 @@ def _gate(harm: Harm, alpha: float, shown: bool, policy: Policy) -> GateResult:
         limit=harm.limit,
         n=harm.n,
         verdict=verdict,
-        more_samples=harm.more_samples(alpha) if verdict == "INCONCLUSIVE" else 0,
+        more_samples=harm.more_samples(alpha, alpha_of_fail) if verdict == "INCONCLUSIVE" else 0,
         detail=_detail(harm, alpha, verdict),
     )
 

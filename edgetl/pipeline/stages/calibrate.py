@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgetl.calibration import TemperatureFit, fit_temperature_report
 from edgetl.data.class_order import is_reordered
@@ -65,6 +66,15 @@ def run(context: StageContext, out: Path) -> None:
         context.reporter.note(
             f"temperature {temperature:.4f}: calib NLL {change[0]:.4f} → {change[1]:.4f}"
         )
+
+
+def reference_on_calib(context: StageContext) -> NDArray[np.float64]:
+    """What the reference answers on the calib split, [n, classes], in its order.
+
+    It said so when the temperature was fitted, and need not run again.
+    """
+    raw = np.load(context.folder.stage("calibrate") / RAW_LOGITS, allow_pickle=False)
+    return softmax(raw / context.json("calibrate", "calibration.json")["temperature"])
 
 
 def _why_kept(fit: TemperatureFit, accuracy: float, classes: int) -> str:

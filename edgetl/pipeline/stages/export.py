@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from edgetl.data.preprocess import to_inputs
 from edgetl.data.samples import SeveralSamples
 from edgetl.errors import ConfigError
@@ -19,9 +17,8 @@ from edgetl.export.onnx_from_torch import onnx_from_torch
 from edgetl.export.parity import check_parity
 from edgetl.export.preprocess_parity import PreprocessParity, check_preprocessing
 from edgetl.files import write_atomic, write_json
-from edgetl.metrics import softmax
 from edgetl.pipeline.context import StageContext
-from edgetl.pipeline.stages.calibrate import RAW_LOGITS
+from edgetl.pipeline.stages.calibrate import reference_on_calib
 from edgetl.reference.checkpoint import load_classifier
 from edgetl.reference.description import ONNX_ARCHITECTURE, ClassifierDescription, read_description
 from edgetl.reference.normalised import normalised_network
@@ -42,10 +39,8 @@ def run(context: StageContext, out: Path) -> None:
         write_json(out / "preprocessing.json", asdict(preprocessing))
     model = _exported(context, folder, description)
     some = context.splits.load("calib").first(section.parity_images)
-    # What the reference's process answered when the temperature was fitted: it need not run again.
-    raw = np.load(folder / RAW_LOGITS, allow_pickle=False)[: len(some)]
-    probabilities = softmax(raw / description.head.temperature)
-    parity = check_parity(model, probabilities, to_inputs(some.images, description.input))
+    expected = reference_on_calib(context)[: len(some)]
+    parity = check_parity(model, expected, to_inputs(some.images, description.input))
     write_atomic(out / MODEL, model)
     write_json(out / "parity.json", asdict(parity))
     context.reporter.note(
