@@ -65,6 +65,17 @@ def test_the_further_images_decide_with_the_promised_power(make):
     assert binom.cdf(max(passing), n, 0.02) >= 0.8
 
 
+def test_a_harm_over_its_limit_is_planned_at_the_level_that_holm_leaves_it(make):
+    # 18 flips in 400 are more than 3 %, but not shown to be with six gates that share alpha.
+    verdict = judge(make(400, wrong=range(9)), make(400, wrong=range(9, 18)), Policy())
+    gate = verdict.gate("flips")
+    assert "FAIL" not in {gate.verdict for gate in verdict.gates}
+    assert (gate.verdict, gate.estimate) == ("INCONCLUSIVE", 0.045)
+    n = 400 + gate.more_samples
+    failing = [k for k in range(n) if binom.sf(k - 1, n, 0.03) < 0.05 / 6]
+    assert binom.sf(min(failing) - 1, n, 0.045) >= 0.8
+
+
 def test_a_harm_on_its_limit_is_planned_as_no_harm(make):
     gate = judge(make(300), make(300, wrong=range(3)), Policy()).gate("top1_drop")
     assert gate.estimate == gate.limit == 0.01
