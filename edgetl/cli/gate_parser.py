@@ -11,7 +11,7 @@ from edgetl.cli.arguments import add_common, positive_int
 from edgetl.cli.command_parser import Parser, add_command
 
 WITHOUT_FOLDER = Path()
-"""What `--unlabelled` holds when no folder follows it."""
+"""What `--unlabelled` holds when no folder follows it: this very object, for `.` equals it."""
 
 
 def add_run(parser: Parser) -> None:

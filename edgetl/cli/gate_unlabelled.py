@@ -98,8 +98,9 @@ def _of_predictions(options: argparse.Namespace) -> CertificateDocument:
 
 
 def _check(options: argparse.Namespace) -> None:
-    # Path() is what stands for no folder.
-    has_folder = bool(options.unlabelled.parts)
+    from edgetl.cli.gate_parser import WITHOUT_FOLDER
+
+    has_folder = options.unlabelled is not WITHOUT_FOLDER
     if has_folder == (options.predictions is not None):
         raise UsageError(
             "edgetl gate --unlabelled",

@@ -102,7 +102,8 @@ def read_inputs(folder: Path, spec: ClassifierInput, *, read_tensor: ReadTensor)
     if copies := len(found) - len(unique):
         notes.append(f"{copies} inputs with the content of another were left out")
     return Inputs(
-        name=f"unlabelled:{shown(folder.name)}",
+        # The working folder, `.`, has no name of its own.
+        name=f"unlabelled:{shown(folder.absolute().name)}",
         ids=tuple(unique),
         sources=tuple(unique.values()),
         notes=tuple(notes),

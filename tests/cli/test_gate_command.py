@@ -66,6 +66,14 @@ def test_two_bundles_are_certified(tmp_path, capsys, new, code):
     assert document["variants"][0]["id"] == f"colours-{new} ort-fp32"
 
 
+def test_the_working_folder_is_a_folder_of_inputs(made, monkeypatch, tmp_path):
+    monkeypatch.chdir(made / "roll")
+    names = [str(made / f"colours-{version}.edgetl") for version in ("1.0", "1.1")]
+    command = ["gate", "--bundles", *names, "--unlabelled", ".", "--json", str(tmp_path / "v.json")]
+    assert main([*command, "--quiet"]) == 0
+    assert json.loads((tmp_path / "v.json").read_bytes())["data"]["name"] == "unlabelled:roll"
+
+
 def test_predictions_are_certified_only_when_asked(tmp_path, capsys):
     ids = [str(index) for index in range(2000)]
     answers = np.tile([0.8, 0.2], (2000, 1))
