@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from edgetl.bench.baseline import Compared, Comparison, check_margin
-from edgetl.bench.compare import precise_to, ratio
-from edgetl.bench.measure import Samples, in_process, interleave
+from edgetl.bench.compare import Ratio, precise_to, ratio
+from edgetl.bench.machine import activity, disturbances, machine_facts
+from edgetl.bench.measure import CONTROL, in_process, interleave
 from edgetl.runtime.classifier import Classifier
 from edgetl.spec import Array, TensorSpec
 
@@ -37,7 +38,8 @@ def compare_bundles(
         margin: How much slower the new one may be.
         variant: The variant of both; left out, each bundle's own fastest that passed.
         threads: Of both; the backends' default when None.
-        max_seconds: The budget; it ends sooner when the ratio is known within half the margin.
+        max_seconds: The budget; it ends sooner when the ratio, and that of the old one to itself,
+            are known within half the margin.
         seed: Of the order, and of the input: noise, the same for both.
         progress: Told the number of rounds done.
 
@@ -52,6 +54,7 @@ def compare_bundles(
             for name, path in ((OLD, old), (NEW, new))
         }
         specs = {name: dict(side.backend.input_spec) for name, side in sides.items()}
+        before = activity()
         samples = interleave(
             {
                 name: in_process(side.backend.run, _noise(specs[name], seed))
@@ -59,9 +62,14 @@ def compare_bundles(
             },
             max_seconds=max_seconds,
             seed=seed,
+            control=OLD,
             enough=precise_to(OLD, margin / 2),
             progress=progress,
         )
+        after = activity()
+        settled = {name: samples.settled[name] for name in sides}
+        noise = disturbances(before, after, machine_facts(), settled=settled)
+        control = ratio(samples[CONTROL], samples[OLD], 0.90)
         found = ratio(samples[NEW], samples[OLD], 0.90)
         ids = {name: side.variant.id for name, side in sides.items()}
     label = ids[NEW] if ids[OLD] == ids[NEW] else f"{ids[OLD]} -> {ids[NEW]}"
@@ -79,19 +87,21 @@ def compare_bundles(
                 outcome=found.outcome(margin),
             ),
         ),
-        notes=tuple(_notes(specs, samples)),
+        notes=(*_notes(specs, control, margin), *noise),
     )
 
 
-def _notes(specs: Mapping[str, Specs], samples: Samples) -> Iterator[str]:
+def _notes(specs: Mapping[str, Specs], control: Ratio, margin: float) -> Iterator[str]:
     if specs[OLD] != specs[NEW]:
         yield f"their inputs differ: {_listed(specs[OLD])} and {_listed(specs[NEW])}"
-    for name, settled in samples.settled.items():
-        if not settled:
-            yield (
-                f"the {name} bundle did not settle within 2 % while warming up; "
-                "to fix: end other work, or allow more time"
-            )
+    told = f"{control.estimate:.3f} [{control.lower:.3f}, {control.upper:.3f}]"
+    if control.within(margin):
+        yield f"the old one beside itself: {told}, equal within the margin"
+    else:
+        yield (
+            f"the old one beside itself: {told}, not equal within the margin: the machine was too "
+            "noisy for it; to fix: end other work, or allow more --seconds"
+        )
 
 
 def _noise(specs: Specs, seed: int) -> dict[str, Array]:

@@ -63,6 +63,8 @@ def test_two_bundles_are_measured_side_by_side(tiny_release, capsys):
     _valid(document, "bench-comparison-1.json")
     assert (document["method"], document["verdict"]) == ("interleaved", "PASS")
     assert document["compared"][0]["ratio"]["lower"] > 0.1
+    assert "the old one beside itself" in document["notes"][0]
+    assert "equal within the margin" in document["notes"][0]
 
 
 @pytest.mark.parametrize("scenario", ["single-stream", "server", "offline"])
