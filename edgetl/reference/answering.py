@@ -163,12 +163,13 @@ class TorchAnswering:
 
         from edgetl.reference.preprocess import Preprocesses
 
-        model = copy.deepcopy(self._model).to(memory_format=self._torch.channels_last)
-        model.preprocess = Preprocesses(self._description.input, contiguous=False)
         try:
+            model = copy.deepcopy(self._model).to(memory_format=self._torch.channels_last)
+            model.preprocess = Preprocesses(self._description.input, contiguous=False)
             model(*batches)
-        except RuntimeError:
-            # A network that calls `view` takes no other layout than its own.
+        except Exception:
+            # A network that calls `view`, convolves volumes or cannot be copied takes no other
+            # layout than its own; what else is wrong with it, its own layout says too.
             return {}
         return {"channels_last": model}
 

@@ -142,7 +142,9 @@ class ReferenceBackend(CheckedBackend):
         self.close()
 
     def _answer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return self._ask({"kind": "run"}, inputs)[1]
+        header, answers = self._ask({"kind": "run"}, inputs)
+        self._facts = dict(header["facts"])
+        return answers
 
     def _release(self) -> None:
         with self._lock:

@@ -51,7 +51,8 @@ def _reply(
     worker: Answering, header: Mapping[str, Any], arrays: Mapping[str, Array]
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     if header["kind"] == "run":
-        return {"kind": "answer"}, worker.answer(arrays)
+        answers = worker.answer(arrays)
+        return {"kind": "answer", "facts": worker.facts()}, answers
     if header["kind"] == "time":
         seconds = worker.time_block(arrays, int(header["calls"]))
         return {"kind": "times", "facts": worker.facts()}, {"seconds": seconds}

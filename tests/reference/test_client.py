@@ -84,6 +84,7 @@ def test_times_come_from_the_worker_with_its_layout(resnet_folder: Path) -> None
     with ReferenceBackend(resnet_folder, threads=1) as backend:
         assert "timed_layout" not in backend.facts()
         before = backend.run({"image": x})["probabilities"]
+        assert backend.facts()["layout"] == "channels_last"
         seconds = backend.time_block({"image": x}, 5)
         facts = backend.facts()
         np.testing.assert_array_equal(backend.run({"image": x})["probabilities"], before)

@@ -72,6 +72,26 @@ class DoublesLarge(nn.Module):
         if x.max() > 5:
             x *= 2
         return self.decide(x)
+
+class Volumes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.look = nn.Conv3d(1, 2, 2)
+        self.decide = nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.decide(self.look(x).mean((2, 3, 4)))
+
+class Locked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        import threading
+        self.lock = threading.Lock()
+        self.decide = nn.Linear(4, 3)
+
+    def forward(self, x):
+        with self.lock:
+            return self.decide(x)
 """
 
 
@@ -253,6 +273,27 @@ def test_a_network_of_several_inputs_and_a_view_of_its_own_answers_and_is_timed(
         assert len(backend.time_block(inputs, 2)) == 2
         # `view` takes no other layout.
         assert backend.facts()["timed_layout"] == backend.facts()["layout"] == "contiguous"
+
+
+@pytest.mark.parametrize(("name", "shape"), [("Volumes", (1, 3, 3, 3)), ("Locked", (4,))])
+def test_a_network_that_takes_no_other_layout_or_no_copy_answers_in_its_own(
+    code: Path, tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    network, description = trained_network(
+        f"python:their_net:{name}",
+        weights="factory",
+        input=TensorInput(shape=shape),
+        classes=CLASSES,
+        code=code,
+    )
+    save_classifier(tmp_path / "own", network, description, code=code)
+    answering = load_answering(tmp_path / "own", threads=1, code=code)
+    x = np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)
+    with torch.no_grad():
+        raw = network(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(answering.answer({"features": x})["logits"], raw, atol=1e-6)
+    assert len(answering.time_block({"features": x}, 2)) == 2
+    assert answering.facts()["timed_layout"] == answering.facts()["layout"] == "contiguous"
 
 
 def test_tied_weights_are_written_and_stay_tied(code: Path, tmp_path: Path) -> None:
