@@ -212,12 +212,21 @@ def _never_falling(rows: list[Triple | None]) -> KeptThresholds:
         return KeptThresholds(threshold=nothing, low=nothing, high=nothing)
     estimates, low, high = np.array(found).T
     columns = (
-        np.asarray(isotonic_regression(estimates).x),
-        np.minimum.accumulate(low[::-1])[::-1],
-        np.maximum.accumulate(high),
+        _rounded(np.asarray(isotonic_regression(estimates).x), np.minimum),
+        _rounded(np.minimum.accumulate(low[::-1])[::-1], np.minimum),
+        _rounded(np.maximum.accumulate(high), np.maximum),
     )
-    filled = [iter(np.round(column, _DIGITS).tolist()) for column in columns]
+    filled = [iter(column.tolist()) for column in columns]
     threshold, lows, highs = (
         tuple(None if row is None else float(next(column)) for row in rows) for column in filled
     )
     return KeptThresholds(threshold=threshold, low=lows, high=highs)
+
+
+def _rounded(column: FloatArray, outer: np.ufunc) -> FloatArray:
+    """Rounded where that moves a number outwards, or not at all.
+
+    A threshold may be a confidence that many images tie at: above it, none of them is accepted.
+    """
+    rounded: FloatArray = outer(np.round(column, _DIGITS), column)
+    return rounded

@@ -59,6 +59,17 @@ def test_ties_miss_the_rate_by_no_more_than_a_tie():
         assert abs((confidences >= own).sum() - count) <= largest
 
 
+@pytest.mark.parametrize("tie", np.float32([0.9998, 0.9991, 0.97, 0.95]))
+def test_a_threshold_at_a_tie_accepts_it(tie: np.float32):
+    top = np.sort(np.random.default_rng(0).uniform(0.5, 1.0, 1000))[::-1]
+    saturated = np.where(np.arange(1000) < 600, float(tie), 0.9 * np.minimum(top, 0.9))
+    reference, variant = (np.stack([one, 1 - one], axis=1) for one in (top, saturated))
+    table = transfer_thresholds(reference, variant, np.zeros(1000, np.int64), grid=(0.72,))
+    assert table.accepted == (583,)
+    # Rounded to fewer digits than a float32 has, it may lie above all 600.
+    assert (saturated >= table.acceptance.threshold[0]).sum() == 600
+
+
 @pytest.mark.parametrize("threshold", [0.55, 0.8, 0.97])
 def test_the_rate_interval_is_that_of_scipys_test_at_every_threshold(threshold: float):
     reference, variant, labels = pair(1, 300)
