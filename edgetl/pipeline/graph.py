@@ -134,6 +134,9 @@ def key_inputs(stage: Stage, config: ReleaseConfig, folder: RunFolder) -> dict[s
         # A trained network's val and calib do not come from the source's train part.
         "trained": config.model is not None if stage.name == "data" else None,
     }
+    if stage.name == "report" and config.model is not None and config.model.transform is not None:
+        # Two transforms of one module may have the same pixels, and another decoder.
+        inputs["transform"] = config.model.transform
     if stage.on_this_machine:
         inputs["machine"] = [platform.node(), platform.machine(), len(os.sched_getaffinity(0))]
     return inputs

@@ -58,18 +58,28 @@ def default_variants(context: StageContext) -> tuple[str, ...]:
     """The gate's winners, one a backend; the fastest candidate when nobody won.
 
     Raises:
-        UsageError: When the gate has not been run.
+        UsageError: When the gate has not been run, or not since the candidates were compiled, or
+            what it stored is damaged.
     """
-    context.folder.outputs("gate")
-    entries: list[dict[str, Any]] = context.json("gate", "selection.json")["entries"]
-    winners = tuple(str(entry["id"]) for entry in entries if entry["chosen"])
-    if winners:
-        return winners
-    return (str(min(entries, key=lambda entry: float(entry["p50_ms"]))["id"]),)
+    folder = context.folder
+    folder.outputs("gate")
+    if _needs(folder, "gate").get("compile") != folder.outputs("compile"):
+        raise _mismatch(
+            folder, "gate", got="winners among candidates that were compiled anew since"
+        )
+    try:
+        entries: list[dict[str, Any]] = context.json("gate", "selection.json")["entries"]
+        winners = tuple(str(entry["id"]) for entry in entries if entry["chosen"])
+        fastest = str(min(entries, key=lambda entry: float(entry["p50_ms"]))["id"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _mismatch(
+            folder, "gate", got=f"a selection.json that it did not write ({error!r:.60})"
+        ) from error
+    return winners or (fastest,)
 
 
 def _check_stages(config: ReleaseConfig, folder: RunFolder) -> None:
-    """Refuse a run without the stages, or of a config that has been changed since."""
+    """Refuse a run without the stages, of another config, or not made from one another."""
     table = json.loads(json.dumps(config.to_json()))
     stages = {stage.name: stage for stage in STAGES}
     for name in _NEEDED:
@@ -77,9 +87,27 @@ def _check_stages(config: ReleaseConfig, folder: RunFolder) -> None:
         made_from = (folder.record(name) or {}).get("inputs", {}).get("config", {})
         for section in stages[name].sections:
             if made_from.get(section) != table[section]:
-                raise UsageError(
-                    f"{folder.root}: stage {name}",
-                    got=f"a result for another [{section}] than the config has now",
-                    expected="a run of this config",
-                    fix="run `edgetl release CONFIG` again, or name the run's folder with --out",
+                raise _mismatch(
+                    folder, name, got=f"a result for another [{section}] than the config has now"
                 )
+        for other in stages[name].needs:
+            # Otherwise a step would be blamed for what is another network's, or other data's.
+            if _needs(folder, name).get(other) != folder.outputs(other):
+                raise _mismatch(
+                    folder, name, got=f"a result from before stage {other} gave another one"
+                )
+
+
+def _needs(folder: RunFolder, name: str) -> dict[str, Any]:
+    """The results that a stage was made from, as its record has them."""
+    found: dict[str, Any] = (folder.record(name) or {}).get("inputs", {}).get("needs", {})
+    return found
+
+
+def _mismatch(folder: RunFolder, name: str, *, got: str) -> UsageError:
+    return UsageError(
+        f"{folder.root}: stage {name}",
+        got=got,
+        expected="a run of this config",
+        fix="run `edgetl release CONFIG` again, or name the run's folder with --out",
+    )

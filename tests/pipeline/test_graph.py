@@ -142,6 +142,18 @@ def test_the_users_code_is_part_of_every_stage_that_runs_the_network(
     assert _changed_by(config, folder, tmp_path / "unrelated.py", "x = 1\n") == set()
 
 
+def test_another_transform_of_the_same_module_is_another_waterfall(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    config = _own(tiny_config, tmp_path)
+    folder = finished(config, tmp_path / "run")
+    before = keys(config, folder)
+    # The export is made anew, and may say the same of both: one only decodes otherwise.
+    after = keys(changed(config, "model", transform="python:prepare:other"), folder)
+    different = {name for name in before if before[name] != after[name]}
+    assert different == {"finetune", "export", "report"}
+
+
 def test_a_factory_that_brings_weights_is_asked_each_time(
     tiny_config: Path, tmp_path: Path
 ) -> None:

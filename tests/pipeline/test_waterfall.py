@@ -22,6 +22,7 @@ from edgetl.errors import UsageError
 from edgetl.gate import Predictions
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.events import Event
+from edgetl.pipeline.run_folder import RunFolder
 from edgetl.pipeline.stages.export import MODEL
 from edgetl.pipeline.waterfall import (
     FP32_MODEL,
@@ -270,6 +271,45 @@ def test_a_config_that_changed_since_is_refused(
     config.write_text(text + "[report]\nwaterfall_images = 3\n")
     with finished_run(config, out=tiny_release.folder) as context:
         assert context.config.report.waterfall_images == 3
+
+
+@pytest.mark.parametrize("again", ["data", "calibrate", "quantize"])
+def test_stages_that_were_not_made_from_one_another_are_refused(
+    tiny_release, copy: Path, again: str
+) -> None:
+    (copy / again / "another").write_text("as if the stage alone had been run again")
+    folder = RunFolder(copy)
+    inputs = (folder.record(again) or {})["inputs"]
+    folder.write_record(copy / again, key="k", inputs=inputs, seconds=0.0)
+    with (
+        pytest.raises(UsageError, match=f"before stage {again} gave another"),
+        opened(tiny_release, copy),
+    ):
+        pass
+
+
+def test_winners_are_those_of_the_candidates_that_are_there(tiny_release, copy: Path) -> None:
+    folder = RunFolder(copy)
+    record = folder.record("gate") or {}
+    inputs = record["inputs"] | {"needs": record["inputs"]["needs"] | {"compile": {}}}
+    folder.write_record(copy / "gate", key="k", inputs=inputs, seconds=0.0)
+    with (
+        opened(tiny_release, copy) as context,
+        pytest.raises(UsageError, match="compiled anew since"),
+    ):
+        default_variants(context)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"entries": []}', '{"entries": [{"id": 1}]}'])
+def test_a_selection_that_the_gate_did_not_write_is_refused(
+    tiny_release, copy: Path, text: str
+) -> None:
+    (copy / "gate" / "selection.json").write_text(text)
+    with (
+        opened(tiny_release, copy) as context,
+        pytest.raises(UsageError, match=r"selection\.json"),
+    ):
+        default_variants(context)
 
 
 def test_a_variant_that_the_run_has_not_is_refused(tiny_release) -> None:
