@@ -17,6 +17,7 @@ from edgetl.bench.machine import was_noisy
 from edgetl.bench.result import BenchResult
 from edgetl.bench.scenarios import SCENARIO
 from edgetl.errors import GateError
+from edgetl.stats import ratio_of_log
 
 SCHEMA = "edgetl.bench-comparison/1"
 ALPHA = 0.05
@@ -191,9 +192,9 @@ def _ratio_of_ratios(after: Pair, before: Pair, confidence: float) -> Ratio:
     down = math.hypot(new[0] - new[1], old[2] - old[0])
     up = math.hypot(new[2] - new[0], old[0] - old[1])
     return Ratio(
-        estimate=math.exp(difference),
-        lower=math.exp(difference - down),
-        upper=math.exp(difference + up),
+        estimate=ratio_of_log(difference),
+        lower=ratio_of_log(difference - down),
+        upper=ratio_of_log(difference + up),
     )
 
 

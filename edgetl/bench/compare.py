@@ -11,7 +11,7 @@ import numpy as np
 
 from edgetl.bench.measure import Seconds
 from edgetl.errors import GateError
-from edgetl.stats import hodges_lehmann, log_ratio_interval
+from edgetl.stats import hodges_lehmann, log_ratio_interval, ratio_of_log
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
@@ -82,7 +82,7 @@ class Pair:
     def log_ratios(self, *, quantile: float = 0.5) -> Seconds:
         """The log ratio of block medians (or another quantile) of each round, float64 [rounds]."""
         ours = block_quantiles(self.seconds, quantile)
-        return np.log(ours / block_quantiles(self.against_seconds, quantile))
+        return np.log(ours) - np.log(block_quantiles(self.against_seconds, quantile))
 
 
 def block_quantiles(seconds: Seconds, quantile: float) -> Seconds:
@@ -139,11 +139,11 @@ def ratio(
             fix="compare sides of one interleaved run",
         )
     ours, theirs = block_quantiles(seconds, quantile), block_quantiles(against, quantile)
-    estimate, low, high = hodges_lehmann(np.log(ours / theirs), confidence)
+    estimate, low, high = hodges_lehmann(np.log(ours) - np.log(theirs), confidence)
     if math.isinf(low) or math.isinf(high):
         estimate, low, high = log_ratio_interval(ours, theirs, confidence=confidence)
         return Ratio(estimate=estimate, lower=low, upper=high)
-    return Ratio(estimate=math.exp(estimate), lower=math.exp(low), upper=math.exp(high))
+    return Ratio(estimate=ratio_of_log(estimate), lower=ratio_of_log(low), upper=ratio_of_log(high))
 
 
 def precise_to(

@@ -69,7 +69,7 @@ def latency_ratio(pair: Pair, limit: float, *, name: str = LATENCY, quantile: fl
     """A quantile of the candidate's latency over the reference's, from the ratio of each round."""
     found = pair.ratio(quantile=quantile)
     # The interval knows better than a standard deviation what one held-up round is worth.
-    width = math.log(found.upper / found.lower)
+    width = math.log(found.upper) - math.log(found.lower)
     spread = width * math.sqrt(pair.rounds) / (2 * NormalDist().inv_cdf(0.975))
 
     def bounds(alpha: float) -> tuple[float, float]:

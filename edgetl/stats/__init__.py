@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgetl.stats.latency import log_ratio_interval
+from edgetl.stats.latency import log_ratio_interval, ratio_of_log
 from edgetl.stats.mean import mean_bounds, tost, tost_p
 from edgetl.stats.mean_power import mean_power, mean_sample_size, paired_t_sample_size
 from edgetl.stats.order import hodges_lehmann, quantile_bounds, quantile_minimum
@@ -42,6 +42,7 @@ __all__ = [
     "quantile_minimum",
     "rate_power",
     "rate_sample_size",
+    "ratio_of_log",
     "structural_minimum",
     "tango",
     "tango_power",

@@ -11,6 +11,19 @@ from edgetl.errors import DataError
 from edgetl.stats.checks import as_sample
 from edgetl.stats.paired import paired_t_bounds
 
+# exp of more leaves the range of float64; no ratio of two latencies comes near it.
+_FARTHEST = 700.0
+
+
+def ratio_of_log(log_ratio: float) -> float:
+    """exp(log_ratio), kept within 1e-304..1e304: few rounds that differ wildly bound nothing.
+
+    Example:
+        >>> ratio_of_log(0.0), ratio_of_log(1e9) < math.inf, ratio_of_log(-1e9) > 0
+        (1.0, True, True)
+    """
+    return math.exp(max(-_FARTHEST, min(_FARTHEST, log_ratio)))
+
 
 def log_ratio_interval(
     a_block_medians: ArrayLike, b_block_medians: ArrayLike, confidence: float = 0.95
@@ -55,4 +68,4 @@ def log_ratio_interval(
         )
     logs = np.log(a) - np.log(b)
     low, high = paired_t_bounds(logs, confidence)
-    return math.exp(logs.mean()), math.exp(low), math.exp(high)
+    return ratio_of_log(float(logs.mean())), ratio_of_log(low), ratio_of_log(high)

@@ -179,3 +179,15 @@ def test_nothing_open_and_nothing_failed_is_a_pass():
         ).verdict
         == "INCONCLUSIVE"
     )
+
+
+def test_two_rounds_that_differ_beyond_measure_bound_nothing():
+    calm = _result({"a": 1.0}, seed=1, rounds=2)
+    wild = _result({"a": 1.0}, seed=1, rounds=2, control=None)
+    for times in wild.samples.values():
+        times["a"][:] = [[1e-200], [1e200]]
+    for old, new in ((calm, wild), (wild, calm), (wild, wild)):
+        found = compare_results(old, new)
+        assert found.verdict == "INCONCLUSIVE"
+        ratio = found.compared[0].ratio
+        assert 0 < ratio.lower < ratio.estimate < ratio.upper < np.inf
