@@ -12,12 +12,14 @@ from edgetl.errors import UsageError
 from edgetl.pipeline.config import ReleaseConfig, load_config
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.events import Listener, Reporter, ignore
-from edgetl.pipeline.graph import STAGES
+from edgetl.pipeline.graph import STAGES, key_inputs
 from edgetl.pipeline.run_folder import RunFolder
 
 _NAME = "waterfall"
 # The last first: its message names the command that makes all the others too.
 _NEEDED = ("compile", "quantize", "export", "calibrate", "finetune", "data")
+# The stage whose checkpoint is the reference.
+_ASKED = "calibrate"
 
 
 @contextmanager
@@ -63,7 +65,7 @@ def default_variants(context: StageContext) -> tuple[str, ...]:
     """
     folder = context.folder
     folder.outputs("gate")
-    if _needs(folder, "gate").get("compile") != folder.outputs("compile"):
+    if _made_from(folder, "gate", "needs").get("compile") != folder.outputs("compile"):
         raise _mismatch(
             folder, "gate", got="winners among candidates that were compiled anew since"
         )
@@ -84,7 +86,7 @@ def _check_stages(config: ReleaseConfig, folder: RunFolder) -> None:
     stages = {stage.name: stage for stage in STAGES}
     for name in _NEEDED:
         folder.outputs(name)
-        made_from = (folder.record(name) or {}).get("inputs", {}).get("config", {})
+        made_from = _made_from(folder, name, "config")
         for section in stages[name].sections:
             if made_from.get(section) != table[section]:
                 raise _mismatch(
@@ -92,15 +94,19 @@ def _check_stages(config: ReleaseConfig, folder: RunFolder) -> None:
                 )
         for other in stages[name].needs:
             # Otherwise a step would be blamed for what is another network's, or other data's.
-            if _needs(folder, name).get(other) != folder.outputs(other):
+            if _made_from(folder, name, "needs").get(other) != folder.outputs(other):
                 raise _mismatch(
                     folder, name, got=f"a result from before stage {other} gave another one"
                 )
+    # The reference is asked anew: of other code than the candidates were made from it says nothing.
+    code = key_inputs(stages[_ASKED], config, folder)["outside"]
+    if _made_from(folder, _ASKED, "outside") != code:
+        raise _mismatch(folder, _ASKED, got="a result of other code than the network has now")
 
 
-def _needs(folder: RunFolder, name: str) -> dict[str, Any]:
-    """The results that a stage was made from, as its record has them."""
-    found: dict[str, Any] = (folder.record(name) or {}).get("inputs", {}).get("needs", {})
+def _made_from(folder: RunFolder, name: str, what: str) -> dict[str, Any]:
+    """What a stage was made from, as its record has it: ``config``, ``needs``, ``outside``."""
+    found: dict[str, Any] = (folder.record(name) or {}).get("inputs", {}).get(what, {})
     return found
 
 
@@ -108,6 +114,6 @@ def _mismatch(folder: RunFolder, name: str, *, got: str) -> UsageError:
     return UsageError(
         f"{folder.root}: stage {name}",
         got=got,
-        expected="a run of this config",
+        expected="a run of this config and this code",
         fix="run `edgetl release CONFIG` again, or name the run's folder with --out",
     )

@@ -288,6 +288,14 @@ def test_stages_that_were_not_made_from_one_another_are_refused(
         pass
 
 
+def test_a_network_whose_code_changed_since_is_refused(tiny_release, copy: Path) -> None:
+    folder = RunFolder(copy)
+    inputs = (folder.record("calibrate") or {})["inputs"] | {"outside": {"code net.py": "before"}}
+    folder.write_record(copy / "calibrate", key="k", inputs=inputs, seconds=0.0)
+    with pytest.raises(UsageError, match="other code"), opened(tiny_release, copy):
+        pass
+
+
 def test_winners_are_those_of_the_candidates_that_are_there(tiny_release, copy: Path) -> None:
     folder = RunFolder(copy)
     record = folder.record("gate") or {}
