@@ -69,6 +69,20 @@ class BenchResult:
     samples: Mapping[str, Mapping[str, Seconds]]
     reference_id: str | None = None
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What disturbed the measurement: a control unequal to itself, and the warnings."""
+        found = [f"while latency was measured, {text}" for text in self.machine.get("warnings", ())]
+        if self.control is not None and not self.control.equivalent:
+            one = self.control
+            found.insert(
+                0,
+                f"{one.of} measured beside itself gave a ratio of {one.estimate:.3f} "
+                f"[{one.lower:.3f}, {one.upper:.3f}], not equal within {one.margin:.0%}: the "
+                "machine was too noisy for such differences of latency",
+            )
+        return tuple(found)
+
     def cell(self, variant: str, *, batch: int, threads: int | None = None) -> Cell:
         """The cell of a variant in the closed loop, where sides are compared.
 

@@ -228,10 +228,12 @@ def judge_files(options: argparse.Namespace) -> ReleaseVerdict:
     bench = _bench(options)
     batch, threads = policy.objective.batch, policy.objective.threads
     pair = cell = None
+    doubts: tuple[str, ...] = ()
     if bench is not None:
+        doubts = bench.doubts
         pair = bench.pair(options.variant, batch=batch, threads=threads)
         cell = bench.cell(options.variant, batch=batch, threads=threads)
-    verdict = judge(reference, candidate, policy, bench=pair, cell=cell)
+    verdict = judge(reference, candidate, policy, bench=pair, cell=cell, notes=doubts)
     return ReleaseVerdict(
         policy=policy,
         data=JudgedData(

@@ -39,6 +39,7 @@ def judge(
     alpha: float | None = None,
     calibration_ids: Collection[str] | None = None,
     ptq_ids: Collection[str] | None = None,
+    notes: Sequence[str] = (),
 ) -> Verdict:
     """Judge a candidate against its reference on the same n inputs.
 
@@ -58,6 +59,7 @@ def judge(
         alpha: In place of the policy's: its share when several winners are judged on one test.
         calibration_ids, ptq_ids: Content hashes of the inputs that temperatures and INT8 ranges
             were fitted to; none of them may be tested.
+        notes: What else its reader has to know, such as what disturbed a measurement.
 
     Returns:
         The verdict with every gate.
@@ -99,7 +101,7 @@ def judge(
         },
         alpha=level,
         n=len(data.labels),
-        notes=data.notes,
+        notes=(*data.notes, *notes),
     )
 
 

@@ -44,6 +44,10 @@ CANDIDATE = "candidate"
 # A few batches: often enough to see that it goes on.
 _AT_ONCE = 256
 _LATENCY_LIMITS = ("max_p50_ratio", "max_p90_ratio", "max_p99_ms")
+_FITTED = (
+    "a bundle does not tell what it was fitted to: that none of these inputs were among it is not "
+    "checked here"
+)
 _FOOTPRINT_LIMITS = ("max_size_mb", "max_memory_mb")
 
 
@@ -171,8 +175,9 @@ def compare_bundles(
             policy,
             bench=None if bench is None else bench.pair(CANDIDATE, batch=policy.objective.batch),
             cell=None if bench is None else bench.cell(CANDIDATE, batch=policy.objective.batch),
+            notes=() if bench is None else bench.doubts,
         )
-        notes = (f"the reference is {name_of(first)}", *verdict.notes)
+        notes = (f"the reference is {name_of(first)}", _FITTED, *verdict.notes)
         return ReleaseVerdict(
             policy=policy,
             data=JudgedData(
@@ -245,13 +250,20 @@ def _measured(
             side: in_process(one.backend.run, to_inputs(batch, one.manifest.input))
             for side, one in ((REFERENCE, first), (CANDIDATE, second))
         },
+        control=REFERENCE,
         enough=precise_to(REFERENCE),
         progress=lambda done: tell("interleaved rounds of measurement", done, done),
     )
     footprints = {}
     if any(policy.states(limit) for limit in _FOOTPRINT_LIMITS):
         footprints[CANDIDATE] = _footprint(new, second.variant, threads, objective.batch)
-    run = Run(samples=samples, batch=objective.batch, threads=threads, reference=REFERENCE)
+    run = Run(
+        samples=samples,
+        batch=objective.batch,
+        threads=threads,
+        reference=REFERENCE,
+        control_of=REFERENCE,
+    )
     return result_of([run], machine={"warnings": []}, footprints=footprints)
 
 

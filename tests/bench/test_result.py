@@ -63,6 +63,18 @@ def test_cells_say_what_the_samples_hold(result):
     assert [c.variant for c in result.cells] == ["reference", "ov-int8"] * 2
 
 
+def test_a_disturbed_measurement_is_doubted(result):
+    assert result.doubts == ()
+    noisy = dataclasses.replace(
+        result,
+        machine={"warnings": ["the CPU is at 95 °C; to fix: cool it"]},
+        control=dataclasses.replace(result.control, lower=0.8, equivalent=False),
+    )
+    control, heat = noisy.doubts
+    assert control.startswith("reference measured beside itself") and "within 5%" in control
+    assert "95 °C" in heat
+
+
 def test_cells_have_intervals_and_a_bound_of_p99(result):
     cell = result.cell("ov-int8", batch=1)
     seconds = result.samples[cell.samples]["ov-int8"]

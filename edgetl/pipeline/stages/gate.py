@@ -183,6 +183,7 @@ def _judge_winners(
             alpha=selection.alpha,
             calibration_ids=calib.ids,
             ptq_ids=ptq.ids,
+            notes=bench.doubts,
         )
         for name in winners
     }
