@@ -163,6 +163,12 @@ def test_what_cannot_be_judged_is_an_error_and_no_old_verdict(repository, left_o
     assert ran.summary == "before\n"
 
 
+def test_a_job_is_not_green_for_a_gate_that_did_not_run(repository):
+    ran = judge(repository, "--help")
+    assert (ran.code, ran.outputs["verdict"]) == (2, "ERROR")
+    assert "nothing was judged" in ran.out
+
+
 def test_an_interpreter_that_cannot_start_is_no_fail(repository, monkeypatch):
     shim = repository / "python"
     shim.write_text("#!/bin/sh\necho 'No module named edgetl' >&2\nexit 1\n")
