@@ -19,7 +19,7 @@ from edgetl.calibration.conformal import (
     Method,
     coverage_range,
     fit_conformal,
-    label_sets,
+    label_scores,
 )
 from edgetl.calibration.thresholds import ThresholdTransfer, transfer_thresholds
 from edgetl.errors import GateError
@@ -167,13 +167,15 @@ def _seen_on_test(fit: ConformalFit, test: Predictions) -> tuple[_Seen, ...]:
     rows = np.arange(test.n)
     found = []
     for method in cast(tuple[Method, ...], METHODS):
+        # Once for all coverages: APS sorts every row.
+        scores = label_scores(test.probabilities, method)
         quantiles = dict(zip(fit.coverage, fit.lac if method == "lac" else fit.aps, strict=True))
         for coverage in SHOWN_COVERAGES:
             quantile = quantiles[coverage]
             if quantile is None:
                 found.append(_Seen(method=method, coverage=coverage, covered=None, sizes=None))
                 continue
-            inside = label_sets(test.probabilities, quantile, method)
+            inside = scores <= quantile
             covered, sizes = inside[rows, labels], inside.sum(axis=1)
             found.append(_Seen(method=method, coverage=coverage, covered=covered, sizes=sizes))
     return tuple(found)
