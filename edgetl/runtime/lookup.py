@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from numbers import Real
 from typing import Literal, get_args
@@ -14,8 +15,8 @@ from edgetl.errors import UsageError
 Keep = Literal["acceptance", "precision"]
 KEEPS: tuple[str, ...] = get_args(Keep)
 
-# Decimal fractions such as 0.1 + 0.8 are not exact; far below a thousandth, far above rounding.
-_ROUNDING = 1e-9
+# Decimal fractions such as 0.1 + 0.8 are not exact, in float32 still less; far below a thousandth.
+_ROUNDING = 5e-8
 
 
 def threshold_for(table: ThresholdTable | None, threshold: float, keep: str, variant: str) -> float:
@@ -52,14 +53,15 @@ def threshold_for(table: ThresholdTable | None, threshold: float, keep: str, var
             "of your own",
         )
     first, last = table.reference[0], table.reference[-1]
-    if not _is_number(threshold) or not first <= threshold <= last:
+    asked = _number(threshold)
+    if not first - _ROUNDING <= asked <= last + _ROUNDING:
         raise UsageError(
             "threshold_of_reference",
             got=repr(threshold),
             expected=f"a number from {first:g} to {last:g}, where the bundle's table lies",
             fix="pass the threshold that the app uses with the reference",
         )
-    found = _on_line(table, float(threshold), keep)
+    found = _on_line(table, min(max(asked, first), last), keep)
     if found is None:
         raise UsageError(
             "threshold_of_reference",
@@ -93,14 +95,15 @@ def quantile_for(table: ConformalTable | None, coverage: float, method: str, var
             "release it anew with `edgetl release`, or use `top` and `probabilities`",
         )
     most = table.coverage[-1]
-    if not _is_number(coverage) or not 0 < coverage <= most + _ROUNDING:
+    asked = _number(coverage)
+    if not 0 < asked <= most + _ROUNDING:
         raise UsageError(
             "coverage",
             got=repr(coverage),
             expected=f"a number above 0, at most {most:g}",
             fix="pass 0.9 for nine of ten",
         )
-    at = bisect_left(table.coverage, coverage - _ROUNDING)
+    at = bisect_left(table.coverage, asked - _ROUNDING)
     quantile = (table.lac if method == "lac" else table.aps)[at]
     if quantile is None:
         raise UsageError(
@@ -114,9 +117,9 @@ def quantile_for(table: ConformalTable | None, coverage: float, method: str, var
 
 def _on_line(table: ThresholdTable, threshold: float, keep: str) -> float | None:
     column: Column = getattr(table, keep).threshold
-    above = bisect_left(table.reference, threshold)
+    above = bisect_left(table.reference, threshold - _ROUNDING)
     high = column[above]
-    if table.reference[above] == threshold:
+    if table.reference[above] <= threshold + _ROUNDING:
         return high
     low = column[above - 1]
     if low is None or high is None:
@@ -125,8 +128,17 @@ def _on_line(table: ThresholdTable, threshold: float, keep: str) -> float | None
     return low + (threshold - begin) / (end - begin) * (high - low)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+def _number(value: object) -> float:
+    """In float64: numpy compares a float32 with the table's ends as if these were float32 too.
+
+    NaN, which is in no range, for what is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
 
 
 def _no_table(variant: str, what: str, fix: str) -> UsageError:

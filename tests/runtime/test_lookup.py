@@ -38,6 +38,10 @@ QUANTILES = ConformalTable(
         (0.5, "precision", 0.5),
         (0.55, "precision", 0.525),
         (0.8, "precision", 0.95),
+        # Both are a little above the decimal number in float32.
+        (np.float32(0.8), "acceptance", 0.9),
+        (np.float32(0.6), "precision", 0.55),
+        (0.1 * 8 + 1e-16, "acceptance", 0.9),
     ],
 )
 def test_the_table_is_read_on_lines(asked: Any, keep: str, given: float) -> None:
@@ -45,7 +49,8 @@ def test_the_table_is_read_on_lines(asked: Any, keep: str, given: float) -> None
 
 
 @pytest.mark.parametrize(
-    "asked", [math.nan, math.inf, -math.inf, 0, 1, 0.49999, 0.80001, -0.7, 80, "0.7", True, 1j]
+    "asked",
+    [math.nan, math.inf, -math.inf, 0, 1, 0.49999, 0.80001, -0.7, 80, "0.7", True, 1j, 10**400],
 )
 def test_a_threshold_outside_of_the_table_is_refused(asked: Any) -> None:
     with pytest.raises(UsageError, match=r"from 0\.5 to 0\.8"):
@@ -82,13 +87,17 @@ def test_an_unknown_word_is_refused() -> None:
         (0.9000001, "lac", 0.6),
         (0.91, "aps", 0.5),
         (0.01, "lac", 0.1),
+        (np.float32(0.9), "lac", 0.4),
+        (np.float32(0.95), "lac", 0.6),
     ],
 )
 def test_the_next_higher_coverage_is_taken(asked: float, method: str, given: float) -> None:
     assert quantile_for(QUANTILES, asked, method, "v") == given
 
 
-@pytest.mark.parametrize("asked", [math.nan, math.inf, 0, -0.1, 0.995, 1, 90, "0.9", True, None])
+@pytest.mark.parametrize(
+    "asked", [math.nan, math.inf, 0, -0.1, 0.995, 1, 90, "0.9", True, None, 10**400]
+)
 def test_a_coverage_that_is_none_is_refused(asked: Any) -> None:
     with pytest.raises(UsageError, match="coverage"):
         quantile_for(QUANTILES, asked, "lac", "v")
