@@ -35,6 +35,16 @@ _ENVIRONMENT = {
 # Stages that measure: there PyTorch runs as it ships.
 _MEASURING = ("bench",)
 
+_UNMEASURED = {
+    # Where cores are shared, threads that spin at barriers keep the last one from its core:
+    # a training step can take 30 times as long (docs/decisions.md).
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # glibc returns large blocks to the kernel at once, and PyTorch asks for each activation anew:
+    # a fifth of its time went into zeroing pages. Memory is kept until the process ends.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),
+}
+
 
 def run_in_process(
     stage: str,
@@ -112,13 +122,9 @@ def error_from_json(value: dict[str, str]) -> EdgetlError:
 
 
 def _environment(stage: str) -> dict[str, str]:
-    """The stage's environment; what the user set about OpenMP stays."""
+    """The stage's environment; what the user set stays."""
     environment = os.environ | _ENVIRONMENT
-    if stage not in _MEASURING and "OMP_WAIT_POLICY" not in environment:
-        # Where cores are shared, threads that spin at barriers keep the last one from its core:
-        # a training step can take 30 times as long (docs/decisions.md).
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
-    return environment
+    return environment if stage in _MEASURING else _UNMEASURED | environment
 
 
 def _send(stream: IO[bytes], job: dict[str, Any]) -> None:
