@@ -81,3 +81,15 @@ def test_an_end_without_a_result_is_no_success(
     # As code of the user's own that calls sys.exit(0).
     with pytest.raises(WorkerError, match="exit code 0"):
         run_with("exit 0", tiny_config, tmp_path, monkeypatch)
+
+
+def test_only_stages_that_do_not_measure_get_settings_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = ("OMP_WAIT_POLICY", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
+    for name in settings:
+        monkeypatch.delenv(name, raising=False)
+    assert not set(settings) & process._environment("bench").keys()
+    assert set(settings) <= process._environment("gate").keys()
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert process._environment("gate")["OMP_WAIT_POLICY"] == "ACTIVE"
