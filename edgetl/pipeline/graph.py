@@ -40,7 +40,7 @@ class Stage:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage(name="data", sections=("data",), packages=("numpy", "pillow", "scikit-learn")),
+    Stage(name="data", sections=("data",), packages=("scikit-learn",)),
     Stage(
         name="finetune",
         runs_network=True,
@@ -108,6 +108,8 @@ STAGES: tuple[Stage, ...] = (
 )
 """Every stage, each after the stages it needs."""
 
+# Pictures are kept encoded: whatever asks a network decodes and resizes them again.
+_PICTURES = ("pillow", "numpy")
 _NETWORK_PACKAGES = ("torch", "torchvision", "timm", "onnxruntime")
 
 COMMANDS: tuple[str, ...] = tuple(stage.name for stage in STAGES if stage.name != "data")
@@ -163,7 +165,7 @@ def _version(package: str) -> str:
 
 
 def _packages(stage: Stage) -> tuple[str, ...]:
-    return (*stage.packages, *(_NETWORK_PACKAGES if stage.runs_network else ()))
+    return (*_PICTURES, *stage.packages, *(_NETWORK_PACKAGES if stage.runs_network else ()))
 
 
 def _model_files(config: ReleaseConfig) -> dict[str, str]:
