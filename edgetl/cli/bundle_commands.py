@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl.cli.arguments import check_file, check_outputs, write_result
 from edgetl.cli.messages import print_error, print_problem
@@ -22,6 +22,8 @@ def predict_command(options: argparse.Namespace) -> int:
     from edgetl.runtime.classifier import Classifier
 
     _check_bundle(options, inputs=options.inputs)
+    _check_alone(options, "keep", needs="threshold_of_reference")
+    _check_alone(options, "method", needs="coverage")
     for path in options.inputs:
         check_file(
             path, "an image, a .npy file for a tensor classifier, or a .npz file for several inputs"
@@ -38,7 +40,7 @@ def predict_command(options: argparse.Namespace) -> int:
             inputs,
             top_k=options.top_k,
             threshold_of_reference=options.threshold_of_reference,
-            keep=options.keep,
+            keep=options.keep or "acceptance",
         )
         variant = classifier.variant.id
     sets = [_label_set(options, one) for one in predictions]
@@ -72,12 +74,28 @@ def predict_command(options: argparse.Namespace) -> int:
                 print(f"  {word}: {one.confidence:.4f} {sign} {one.threshold:.4f}")
             if labels is not None:
                 shown = ", ".join(labels) or "no label is probable enough"
-                print(f"  set at coverage {options.coverage:g} ({options.method}): {shown}")
+                print(f"  set at coverage {options.coverage:g} ({_method(options)}): {shown}")
     return 0
 
 
 def _label_set(options: argparse.Namespace, one: Prediction) -> tuple[str, ...] | None:
-    return None if options.coverage is None else one.set(options.coverage, options.method)
+    return None if options.coverage is None else one.set(options.coverage, _method(options))
+
+
+def _method(options: argparse.Namespace) -> Literal["lac", "aps"]:
+    return options.method or "lac"
+
+
+def _check_alone(options: argparse.Namespace, name: str, *, needs: str) -> None:
+    """Refuse an option that says how, without the one that says what."""
+    if getattr(options, name) is not None and getattr(options, needs) is None:
+        other = needs.replace("_", "-")
+        raise UsageError(
+            f"edgetl predict --{name}",
+            got=f"no --{other}",
+            expected="the two together",
+            fix=f"add --{other}, or leave --{name} out",
+        )
 
 
 def _read_input(path: Path) -> Any:

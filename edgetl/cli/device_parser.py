@@ -86,7 +86,7 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument(
         "--keep",
         choices=("acceptance", "precision"),
-        default="acceptance",
+        default=None,
         help="what the counterpart keeps: acceptance (how many are accepted) or precision (how "
         "many of these are right) (acceptance)",
     )
@@ -99,7 +99,7 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument(
         "--method",
         choices=("lac", "aps"),
-        default="lac",
+        default=None,
         help="how the set is made: lac (the smallest sets) or aps (larger where it is hard) (lac)",
     )
     parser.epilog = (

@@ -102,6 +102,8 @@ def load_predictions(options: argparse.Namespace) -> tuple[Predictions, Predicti
 def _check_source(options: argparse.Namespace) -> None:
     if options.bundles is None:
         check_one_source(options, "gate")
+        if options.dry_run and options.unlabelled is not None:
+            raise _misplaced("dry-run", "beside --unlabelled", "the stages of a release to plan")
         for name in ("data", "backend"):
             if getattr(options, name) is not None:
                 raise _misplaced(name, "without --bundles", "--bundles OLD NEW beside it")

@@ -172,6 +172,8 @@ def test_predict_tells_a_person_what_was_asked(
         (["--threshold-of-reference", "0.6", "--keep", "recall"], "acceptance"),
         (["--coverage", "1"], "between 0 and 1"),
         (["--coverage", "0.95"], "at most 0.9"),
+        (["--method", "aps"], "no --coverage"),
+        (["--keep", "precision"], "no --threshold-of-reference"),
         (["--coverage", "0.9", "--method", "apz"], "did you mean 'aps'"),
     ],
 )
