@@ -60,6 +60,7 @@ BOTH = "--bundles colours-1.0.edgetl colours-1.0.edgetl"
         (f"{BOTH} --data folder:photos --variant ov-int8", "'ov-int8'"),
         (f"{BOTH} --data folder:photos --backend tensorrt", "'tensorrt'"),
         (f"{BOTH} --unlabelled", "no folder"),
+        ("x.toml --unlabelled photos --dry-run", "beside --unlabelled"),
         (f"{BOTH} --unlabelled nowhere", "no such folder"),
         (f"{BOTH} --unlabelled empty", "no input among 0 files"),
         (f"{BOTH} --unlabelled text.txt", "a file"),
