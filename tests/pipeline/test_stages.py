@@ -16,9 +16,11 @@ import pytest
 from edgetl.data.store import SplitPart
 from edgetl.gate import Policy, Predictions
 from edgetl.gate.selection import Candidate, select
+from edgetl.metrics import softmax
 from edgetl.pipeline.events import Event
 from edgetl.pipeline.release import release
 from edgetl.pipeline.stages.bench import input_batch
+from edgetl.pipeline.stages.calibrate import RAW_LOGITS
 from edgetl.pipeline.stages.gate import _answers
 from edgetl.pipeline.summary import make_rows
 from edgetl.spec import TensorInput
@@ -86,7 +88,11 @@ def test_slices_are_stored_and_a_candidate_is_loaded_once_for_all_splits(tmp_pat
         asked.append(what)
         return np.full((len(part), 2), 0.5, np.float32)
 
+    raw = np.array([[3.0, 1.0], [0.0, 2.0]], np.float32)
+    np.save(tmp_path / RAW_LOGITS, raw)
     context: Any = SimpleNamespace(
+        folder=SimpleNamespace(stage=lambda name: tmp_path),
+        json=lambda stage, name: {"temperature": 2.0},
         splits=SimpleNamespace(classes=("a", "b")),
         candidate=lambda name: name,
         variant=variant,
@@ -106,10 +112,11 @@ def test_slices_are_stored_and_a_candidate_is_loaded_once_for_all_splits(tmp_pat
     assert loaded == ["one"]
     assert asked == [
         "reference on test",
-        "reference on calib",
         "one on test",
         "one on calib",
     ]
+    # What the reference answers on calib was kept when its temperature was fitted.
+    np.testing.assert_allclose(answers["calib"]["reference"].probabilities, softmax(raw / 2.0))
     assert set(answers) == {"test", "calib"} and set(answers["calib"]) == {"reference", "one"}
     stored = Predictions.load(tmp_path / "predictions" / "calib-one.npz")
     assert stored.slices["camera"].tolist() == ["front", "rear"]
