@@ -46,11 +46,11 @@ def align(reference: Predictions, candidate: Predictions) -> Aligned:
     """
     notes: list[str] = []
     rows: list[int] | None = None
-    probabilities, labels = _same_classes(reference, candidate, notes)
+    probabilities, labels = same_classes(reference, candidate, notes)
     if reference.n != candidate.n:
         _refuse(f"{candidate.n} inputs", f"the {reference.n} inputs of the reference")
     if reference.ids is not None and candidate.ids is not None:
-        rows = _rows(reference.ids, candidate.ids)
+        rows = matching_rows(reference.ids, candidate.ids)
         if rows is not None:
             probabilities = probabilities[rows]
             labels = None if labels is None else labels[rows]
@@ -119,7 +119,7 @@ def refuse_overlap(tested: Predictions, others: Collection[str] | None, what: st
         )
 
 
-def _same_classes(
+def same_classes(
     reference: Predictions, candidate: Predictions, notes: list[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
     """The candidate's probabilities and labels in the reference's order of classes."""
@@ -159,7 +159,7 @@ def _slices(
     return found
 
 
-def _rows(ours: tuple[str, ...], theirs: tuple[str, ...]) -> list[int] | None:
+def matching_rows(ours: tuple[str, ...], theirs: tuple[str, ...]) -> list[int] | None:
     """Where each of our inputs lies among theirs; None when the order is the same already."""
     if ours == theirs:
         return None

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.errors import GateError
-from edgetl.gate.align import _rows, _same_classes
-from edgetl.gate.bounded_mean import mean_bound_sample_size, mean_upper_bound
+from edgetl.gate.align import matching_rows, same_classes
 from edgetl.gate.policy import Policy
 from edgetl.gate.predictions import Predictions
 from edgetl.gate.verdict import EXIT_CODES, Outcome
 from edgetl.stats import clopper_pearson, rate_sample_size
+from edgetl.stats.bounded_mean import mean_bound_sample_size, mean_upper_bound
 
 FLIPS = "flips"
 ACCURACY = "accuracy_change"
@@ -230,13 +230,13 @@ def _aligned(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]]:
     """Both sides' probabilities, row by row of the same input and column by column of one class."""
     notes: list[str] = []
-    probabilities, labels = _same_classes(reference, candidate, notes)
+    probabilities, labels = same_classes(reference, candidate, notes)
     if reference.n != candidate.n:
         raise _misfit(f"{candidate.n} inputs", f"the {reference.n} inputs of the reference")
     if reference.n < 2:
         raise _misfit("1 inputs", "at least two", "predict more inputs")
     if reference.ids is not None and candidate.ids is not None:
-        rows = _rows(reference.ids, candidate.ids)
+        rows = matching_rows(reference.ids, candidate.ids)
         if rows is not None:
             probabilities = probabilities[rows]
             notes.append("the candidate's inputs were reordered by id")

@@ -7,30 +7,18 @@ from edgetl.errors import DataError, GateError
 from edgetl.gate import Policy, Predictions, judge
 from edgetl.gate.plan import least_margin, plan_from_pilot, plan_gates
 from edgetl.stats import structural_minimum, tango_power
-
-# Labelled images for 80 % and 90 % power at no true difference, one-sided 5 %: the published table.
-SIZES = {
-    (0.005, 0.01): (2711, 3697),
-    (0.005, 0.03): (7493, 10369),
-    (0.005, 0.05): (12409, 17181),
-    (0.01, 0.01): (804, 1062),
-    (0.01, 0.03): (1933, 2658),
-    (0.01, 0.05): (3133, 4335),
-    (0.02, 0.01): (284, 354),
-    (0.02, 0.03): (540, 721),
-    (0.02, 0.05): (819, 1117),
-}
+from tests.stats.helpers.published import SAMPLE_SIZES
 
 
 def needed(plan, name="top1_drop"):
     return next(gate for gate in plan.gates if gate.name == name)
 
 
-@pytest.mark.parametrize(("margin", "discordance"), SIZES)
+@pytest.mark.parametrize(("margin", "discordance"), SAMPLE_SIZES)
 def test_the_published_sizes(margin, discordance):
     policy = Policy(max_accuracy_drop=margin)
     plans = [plan_gates(policy, discordance=discordance, power=power) for power in (0.8, 0.9)]
-    assert tuple(needed(plan).n for plan in plans) == SIZES[margin, discordance]
+    assert tuple(needed(plan).n for plan in plans) == SAMPLE_SIZES[margin, discordance]
 
 
 def test_what_a_class_of_45_cannot_show():

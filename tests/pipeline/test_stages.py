@@ -20,7 +20,7 @@ from edgetl.metrics import softmax
 from edgetl.pipeline.events import Event
 from edgetl.pipeline.release import release
 from edgetl.pipeline.stages.bench import input_batch
-from edgetl.pipeline.stages.calibrate import RAW_LOGITS
+from edgetl.pipeline.stages.calibrate import RAW_LOGITS, reference_on_calib
 from edgetl.pipeline.stages.gate import _answers
 from edgetl.pipeline.summary import make_rows
 from edgetl.spec import TensorInput
@@ -88,11 +88,7 @@ def test_slices_are_stored_and_a_candidate_is_loaded_once_for_all_splits(tmp_pat
         asked.append(what)
         return np.full((len(part), 2), 0.5, np.float32)
 
-    raw = np.array([[3.0, 1.0], [0.0, 2.0]], np.float32)
-    np.save(tmp_path / RAW_LOGITS, raw)
     context: Any = SimpleNamespace(
-        folder=SimpleNamespace(stage=lambda name: tmp_path),
-        json=lambda stage, name: {"temperature": 2.0},
         splits=SimpleNamespace(classes=("a", "b")),
         candidate=lambda name: name,
         variant=variant,
@@ -108,19 +104,29 @@ def test_slices_are_stored_and_a_candidate_is_loaded_once_for_all_splits(tmp_pat
         for split in ("test", "calib")
     }
     reference: Any = "reference"
-    answers = _answers(context, reference, parts, ("one",), tmp_path)
+    known = np.array([[0.75, 0.25], [0.125, 0.875]])
+    answers = _answers(context, reference, parts, ("one",), tmp_path, known={"calib": known})
     assert loaded == ["one"]
     assert asked == [
         "reference on test",
         "one on test",
         "one on calib",
     ]
-    # What the reference answers on calib was kept when its temperature was fitted.
-    np.testing.assert_allclose(answers["calib"]["reference"].probabilities, softmax(raw / 2.0))
+    np.testing.assert_array_equal(answers["calib"]["reference"].probabilities, known)
     assert set(answers) == {"test", "calib"} and set(answers["calib"]) == {"reference", "one"}
     stored = Predictions.load(tmp_path / "predictions" / "calib-one.npz")
     assert stored.slices["camera"].tolist() == ["front", "rear"]
     assert stored.ids == ("calib-0", "calib-1")
+
+
+def test_what_the_reference_answered_on_calib_is_kept_with_its_temperature(tmp_path: Path) -> None:
+    raw = np.array([[3.0, 1.0], [0.0, 2.0]], np.float32)
+    np.save(tmp_path / RAW_LOGITS, raw)
+    context: Any = SimpleNamespace(
+        folder=SimpleNamespace(stage=lambda name: tmp_path),
+        json=lambda stage, name: {"temperature": 2.0},
+    )
+    np.testing.assert_allclose(reference_on_calib(context), softmax(raw / 2.0))
 
 
 def test_the_evidence_of_a_verdict_lies_beside_it(tiny_release) -> None:

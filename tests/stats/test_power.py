@@ -17,19 +17,7 @@ from edgetl.stats import (
     tango_power,
     tango_sample_size,
 )
-
-# Images for 80 % and 90 % power at true difference 0, by (margin, discordance).
-TABLE = {
-    (0.005, 0.01): (2711, 3697),
-    (0.005, 0.03): (7493, 10369),
-    (0.005, 0.05): (12409, 17181),
-    (0.01, 0.01): (804, 1062),
-    (0.01, 0.03): (1933, 2658),
-    (0.01, 0.05): (3133, 4335),
-    (0.02, 0.01): (284, 354),
-    (0.02, 0.03): (540, 721),
-    (0.02, 0.05): (819, 1117),
-}
+from tests.stats.helpers.published import SAMPLE_SIZES
 
 
 @pytest.mark.parametrize(("margin", "n"), [(0.005, 539), (0.01, 268), (0.02, 133)])
@@ -39,19 +27,19 @@ def test_the_structural_minima(margin, n):
     assert tango_power(n - 1, 0.0, 0.0, margin) == 0.0
 
 
-@pytest.mark.parametrize("cell", TABLE)
+@pytest.mark.parametrize("cell", SAMPLE_SIZES)
 def test_the_sample_sizes_of_the_planning_table(cell):
     margin, discordance = cell
-    for power, n in zip((0.8, 0.9), TABLE[cell], strict=True):
+    for power, n in zip((0.8, 0.9), SAMPLE_SIZES[cell], strict=True):
         assert paired_sample_size(margin=margin, discordance=discordance, power=power) == n
         assert tango_power(n, 0.0, discordance, margin) >= power
         assert tango_power(n - 1, 0.0, discordance, margin) < power
 
 
-@pytest.mark.parametrize("cell", TABLE)
+@pytest.mark.parametrize("cell", SAMPLE_SIZES)
 def test_above_the_answer_power_dips_by_next_to_nothing(cell):
     margin, discordance = cell
-    for power, n in zip((0.8, 0.9), TABLE[cell], strict=True):
+    for power, n in zip((0.8, 0.9), SAMPLE_SIZES[cell], strict=True):
         sizes = range(n, n + max(60, n // 100), 2)
         assert min(tango_power(size, 0.0, discordance, margin) for size in sizes) > power - 0.0003
 

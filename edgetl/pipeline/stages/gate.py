@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 
 from edgetl.backends.base import Backend
 from edgetl.bench.result import BenchResult
@@ -33,6 +34,7 @@ from edgetl.pipeline.stages.calibrate import reference_on_calib
 from edgetl.pipeline.summary import SUMMARY, make_rows
 from edgetl.pipeline.transfer import write_transfer
 from edgetl.reference.description import DESCRIPTION_FILE, ONNX_ARCHITECTURE, read_description
+from edgetl.spec import Array
 
 
 def run(context: StageContext, out: Path) -> None:
@@ -71,33 +73,35 @@ def _answers(
     parts: Mapping[str, SplitPart],
     names: tuple[str, ...],
     out: Path,
+    *,
+    known: Mapping[str, Array] = MappingProxyType({}),
 ) -> dict[str, dict[str, Predictions]]:
     """Everyone's predictions on each split, stored as they are made.
 
-    A candidate is loaded once for all splits: that can take longer than its answers. What the
-    reference answers on calib is known.
+    A candidate is loaded once for all splits: that can take longer than its answers. `known` has
+    what the reference answered to a split before.
     """
     answers: dict[str, dict[str, Predictions]] = {split: {} for split in parts}
 
-    def ask(backend: Backend, name: str) -> None:
+    def ask(backend: Backend, name: str, known: Mapping[str, Array]) -> None:
         for split, part in parts.items():
-            known = name == REFERENCE and split == "calib"
+            probabilities = known.get(split)
+            if probabilities is None:
+                probabilities = context.predict(backend, part, what=f"{name} on {split}")
             found = Predictions(
                 ids=part.ids,
                 labels=part.labels,
-                probabilities=reference_on_calib(context)
-                if known
-                else context.predict(backend, part, what=f"{name} on {split}"),
+                probabilities=probabilities,
                 classes=context.splits.classes,
                 slices=part.slices,
             )
             found.save(out / prediction_file(split, name))
             answers[split][name] = found
 
-    ask(reference, REFERENCE)
+    ask(reference, REFERENCE, known)
     for name in names:
         with context.variant(context.candidate(name)) as backend:
-            ask(backend, name)
+            ask(backend, name, {})
     return answers
 
 
@@ -157,7 +161,9 @@ def _judge_winners(
             "or another policy; the more often, the less a PASS means: judge the next on new inputs"
         )
     calib = context.splits.load("calib")
-    both = _answers(context, reference, {"test": test, "calib": calib}, winners, out)
+    parts = {"test": test, "calib": calib}
+    known = {"calib": reference_on_calib(context)}
+    both = _answers(context, reference, parts, winners, out, known=known)
     answers = both["test"]
     keep_flips(
         out / FLIPS,

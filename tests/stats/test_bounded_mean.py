@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetl.errors import DataError
-from edgetl.gate.bounded_mean import mean_bound_sample_size, mean_upper_bound
+from edgetl.stats.bounded_mean import mean_bound_sample_size, mean_upper_bound
 
 unit = st.floats(0, 1, allow_nan=False)
 
