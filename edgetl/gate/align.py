@@ -38,11 +38,12 @@ def align(reference: Predictions, candidate: Predictions) -> Aligned:
 
     Inputs are matched by id where both have ids; without, both need the same labels in the same
     order, the only evidence left that they are about the same data. Classes are matched by name
-    where both have names. Slices may come from either side.
+    where both have names. Slices may come from either side. Of several copies of an input, by id,
+    the first is kept.
 
     Raises:
         GateError: For other data, other classes, labels or slices that differ, labels that are
-            missing, or fewer samples than classes.
+            missing, two labels of one input, or fewer samples than classes.
     """
     notes: list[str] = []
     rows: list[int] | None = None
@@ -75,20 +76,44 @@ def align(reference: Predictions, candidate: Predictions) -> Aligned:
             "labels: top-1, NLL and Brier cannot be judged without",
             "add an array 'labels'",
         )
-    if reference.n < reference.k:
+    slices = _slices(reference, candidate, rows)
+    kept = _distinct(reference.ids or candidate.ids, truth, notes)
+    n = len(truth[kept])
+    if n < reference.k:
         _refuse(
-            f"{reference.n} inputs for {reference.k} classes",
+            f"{n} inputs for {reference.k} classes",
             "at least as many inputs as classes",
             "judge on more data",
         )
     return Aligned(
-        reference=reference.probabilities,
-        candidate=probabilities,
-        labels=truth,
+        reference=reference.probabilities[kept],
+        candidate=probabilities[kept],
+        labels=truth[kept],
         classes=reference.classes or candidate.classes,
-        slices=_slices(reference, candidate, rows),
+        slices={name: column[kept] for name, column in slices.items()},
         notes=tuple(notes),
     )
+
+
+def _distinct(
+    ids: tuple[str, ...] | None, labels: NDArray[np.int64], notes: list[str]
+) -> NDArray[np.intp] | slice:
+    """The first row of each input: a copy is no further evidence."""
+    if ids is None:
+        return slice(None)
+    _, first, group = np.unique(np.array(ids), return_index=True, return_inverse=True)
+    if len(first) == len(ids):
+        return slice(None)
+    torn = np.nonzero(labels != labels[first][group])[0]
+    if torn.size:
+        _refuse(
+            f"one input with two labels: rows {first[group[torn[0]]]} and {torn[0]}, "
+            f"id {ids[torn[0]]:.16}",
+            "one label for an input",
+            "correct the labels or remove the copy",
+        )
+    notes.append(f"{len(ids) - len(first)} copies of inputs by id were left out")
+    return np.sort(first)
 
 
 def refuse_overlap(tested: Predictions, others: Collection[str] | None, what: str) -> None:

@@ -70,7 +70,33 @@ def test_another_number_of_classes_is_refused(make):
 
 
 def test_ids_that_repeat_cannot_be_reordered(make):
-    twice = ["a", "a", *(str(index) for index in range(18))]
-    assert not align(make(20, ids=twice), make(20, ids=twice)).notes
+    twice = [*(str(index) for index in range(10)), "0", *(str(index) for index in range(11, 20))]
     with pytest.raises(GateError, match="several times"):
         align(make(20, ids=twice), make(20, ids=twice[::-1]))
+
+
+def _with_copies(answers, copies, labels=None):
+    rows = [*range(answers.n), *copies]
+    return Predictions(
+        labels=answers.labels[rows] if labels is None else labels,
+        probabilities=answers.probabilities[rows],
+        ids=[answers.ids[row] for row in rows],
+    )
+
+
+def test_a_copy_of_an_input_is_no_further_evidence(make):
+    reference, candidate = make(400), make(400, wrong=[5])
+    once = judge(reference, candidate, Policy())
+    copies = list(range(6, 300))
+    twice = judge(_with_copies(reference, copies), _with_copies(candidate, copies), Policy())
+    assert twice.n == once.n == 400
+    assert twice.gates == once.gates
+    assert twice.notes == ("294 copies of inputs by id were left out",)
+
+
+def test_an_input_with_two_labels_is_refused(make):
+    answers = make(50)
+    labels = np.append(answers.labels, (answers.labels[7] + 1) % 10)
+    torn = _with_copies(answers, [7], labels)
+    with pytest.raises(GateError, match="one input with two labels: rows 7 and 50"):
+        align(torn, torn)
