@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ def bench_command(options: argparse.Namespace) -> int:
     _check_options(options, way)
     inputs = [options.config, *(options.compare or ())]
     check_outputs(options, "json", "save", inputs=inputs)
+    _check_samples(options)
     if options.dry_run:
         return plan_command(options, "bench" if options.scenario is None else "compile")
     with extra("bench"):
@@ -99,6 +101,20 @@ def _check_options(options: argparse.Namespace, way: str) -> None:
                 expected="it with " + " or ".join(takes),
                 fix="leave it out",
             )
+
+
+def _check_samples(options: argparse.Namespace) -> None:
+    """Samples lie beside the result that they are of, and may outlive it."""
+    if options.save is None or options.force:
+        return
+    left = sorted(options.save.parent.glob(f"{glob.escape(options.save.stem)}.*.npz"))
+    if left:
+        raise UsageError(
+            f"--save {options.save}",
+            got=f"the samples of another result, {left[0]}",
+            expected="a name that no samples begin with",
+            fix="name another file, or add --force to overwrite them",
+        )
 
 
 def _shows(options: argparse.Namespace) -> bool:

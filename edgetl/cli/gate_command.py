@@ -35,10 +35,13 @@ def gate_command(options: argparse.Namespace) -> int:
         options.policy,
         options.bench,
     ]
-    check_outputs(options, "json", "junit", "markdown", inputs=inputs)
+    results = ("json", "junit", "markdown")
+    check_outputs(options, *results, inputs=inputs)
     for path in options.bundles or ():
         _check_bundle(path)
-        check_outputs(options, "json", "junit", "markdown", inputs=inputs, inside=path)
+        check_outputs(options, *results, inputs=inputs, inside=path)
+    if (judged := _judged_folder(options)) is not None:
+        check_outputs(options, *results, inputs=inputs, inside=judged)
     if options.unlabelled is not None:
         from edgetl.cli.gate_unlabelled import gate_unlabelled
 
@@ -46,6 +49,16 @@ def gate_command(options: argparse.Namespace) -> int:
     if options.config is not None:
         return _gate_release(options)
     return _gate_predictions(options) if options.predictions else _gate_bundles(options)
+
+
+def _judged_folder(options: argparse.Namespace) -> Path | None:
+    """The folder whose inputs are judged: a result in it would be one more input next time."""
+    if options.data is not None:
+        kind, _, place = options.data.partition(":")
+        return Path(place) if kind == "folder" else None
+    from edgetl.cli.gate_parser import WITHOUT_FOLDER
+
+    return None if options.unlabelled is WITHOUT_FOLDER else options.unlabelled
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,12 +89,16 @@ def run_job(job: dict[str, Any], reporter: Reporter) -> None:
 
 
 def _system_error(error: OSError) -> EdgetlError:
-    """A full disk or a missing permission, told in the system's own words."""
+    """A full disk or a missing file or permission, told in the system's own words."""
+    lost = isinstance(error, FileNotFoundError)
+    mended = (
+        "put the file back, or remove its folder" if lost else "free space or change permissions"
+    )
     return WorkerError(
         str(error.filename or "system"),
         got=error.strerror or str(error),
         expected="files that can be read and written",
-        fix="free space or change permissions, then run the same command again to resume",
+        fix=f"{mended}, then run the same command again to resume",
     )
 
 

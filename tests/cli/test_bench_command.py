@@ -135,6 +135,14 @@ def test_a_result_that_exists_is_not_overwritten(tmp_path, capsys):
     assert file.read_text() == "mine"
 
 
+def test_samples_that_outlived_their_result_are_not_overwritten(tmp_path, capsys):
+    left = tmp_path / "null.batch1.npz"
+    left.write_text("mine")
+    assert main(["bench", "--null", "--save", str(tmp_path / "null.json")]) == 2
+    assert "the samples of another result" in capsys.readouterr().err
+    assert left.read_text() == "mine"
+
+
 def test_what_is_no_stored_result_is_refused(tmp_path, capsys):
     file = tmp_path / "a.json"
     file.write_text("{}")

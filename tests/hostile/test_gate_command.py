@@ -52,6 +52,8 @@ BOTH = "--bundles colours-1.0.edgetl colours-1.0.edgetl"
         (f"{BOTH} --data folder:photos --unlabelled photos", "neither or both"),
         (f"{BOTH} --data folder:photos x.toml", "--bundles beside"),
         (f"{BOTH} --data folder:nowhere", "no such folder"),
+        (f"{BOTH} --data folder:photos --json photos/r.json", "a result inside the input"),
+        (f"{BOTH} --unlabelled photos --junit photos/r.xml", "a result inside the input"),
         (f"{BOTH} --data foldr:photos", "did you mean 'folder:photos'?"),
         (f"{BOTH} --data folder:photos --policy nan.toml", "finite"),
         (f"{BOTH} --data folder:photos --policy typo.toml", "did you mean 'max_accuracy_drop'?"),
