@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from edgetl.data.dataset import GivenSplit, is_plain_text
+from edgetl.data.inside import stays_inside, why_unusable
 from edgetl.data.listing import (
     SPLIT_WORDS,
     Entry,
@@ -49,7 +50,7 @@ def list_csv(path: Path) -> Listing:
     for line in lines:
         place = f"{shown(line.path)} (line {line.number})"
         picture = base / line.path
-        if (why := _unusable(picture, base)) is not None:
+        if (why := why_unusable(picture, base)) is not None:
             problems.append(Problem(place=place, why=why))
             continue
         entries.append(
@@ -79,7 +80,7 @@ def pictures_of(path: Path) -> dict[str, Path]:
     """
     base = Path(os.path.realpath(path.parent))
     names = [line.path for line in _lines(path)[1]]
-    return {name: base / name for name in names if _unusable(base / name, base) is None}
+    return {name: base / name for name in names if why_unusable(base / name, base) is None}
 
 
 def _lines(path: Path) -> tuple[dict[str, int], list[_Line]]:
@@ -183,21 +184,9 @@ def _line(path: Path, row: _Row, columns: dict[str, int]) -> _Line:
 
 
 def _inside(path: Path, number: int, written: str) -> str:
-    place = PurePosixPath(written)
-    if not is_plain_text(written) or place.is_absolute() or ".." in place.parts or not place.parts:
+    if not stays_inside(written):
         raise _bad(path, number, f"the path {written!r}", "a path inside the CSV's folder")
-    return str(place)
-
-
-def _unusable(picture: Path, base: Path) -> str | None:
-    if picture.is_symlink():
-        return "a symbolic link, which is never followed"
-    # A folder on the way may be a link as well.
-    if not Path(os.path.realpath(picture)).is_relative_to(base):
-        return "a file outside the CSV's folder"
-    if not picture.exists():
-        return "no such file"
-    return None if picture.is_file() else "no regular file"
+    return str(PurePosixPath(written))
 
 
 def _bad(path: Path, number: int, got: str, expected: str) -> DataError:

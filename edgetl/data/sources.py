@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ import numpy as np
 
 from edgetl.data.class_order import in_order
 from edgetl.data.csv_file import list_csv, pictures_of
+from edgetl.data.cub import files_of_cub, list_cub
 from edgetl.data.dataset import Dataset, check_every_class, content_id, content_ids
+from edgetl.data.flowers import files_of_flowers, list_flowers
 from edgetl.data.folder import files_below, list_folder
 from edgetl.data.huggingface import read_huggingface
 from edgetl.data.idx import read_idx_folder
@@ -44,10 +47,19 @@ SOURCES = (
     "csv:FILE",
     "npz:FILE",
     "huggingface:DIR",
+    "cub:DIR",
+    "flowers:DIR",
 )
 """The sources that `open_dataset` knows; DIR and FILE are paths."""
 
-_OF_PATHS = ("idx", "folder", "csv", "npz", "huggingface")
+_OF_PATHS = ("idx", "folder", "csv", "npz", "huggingface", "cub", "flowers")
+_READERS: Mapping[str, Callable[[Path], Listing | Dataset]] = {
+    "folder": list_folder,
+    "csv": list_csv,
+    "huggingface": read_huggingface,
+    "cub": list_cub,
+    "flowers": list_flowers,
+}
 _LETTERS_PER_CLASS = 400
 # Files are hashed in threads, for hashlib releases the interpreter's lock.
 _HASHERS = 4
@@ -69,7 +81,9 @@ def open_dataset(
             - ``csv:FILE``: pictures named in a CSV, `edgetl.data.csv_file.list_csv`;
             - ``npz:FILE``: arrays, `edgetl.data.npz_file.read_npz_file`;
             - ``huggingface:DIR``: what `datasets` wrote with ``save_to_disk``,
-              `edgetl.data.huggingface.read_huggingface`.
+              `edgetl.data.huggingface.read_huggingface`;
+            - ``cub:DIR``: CUB-200-2011's lists, `edgetl.data.cub.list_cub`;
+            - ``flowers:DIR``: Oxford's flowers, `edgetl.data.flowers.list_flowers`.
 
             What the source gives as train, val, calib or test is in `Dataset.given_split`.
         classes: The source's own names in another order, to which the labels are then moved; or
@@ -81,8 +95,8 @@ def open_dataset(
         DataError: For an unknown source, or data that is not right: no samples, one class, a
             class without samples, a file that is not what it should be, `classes` of which only
             some are the source's.
-        MissingExtraError: When ``builtin:digits`` is asked for without scikit-learn, or
-            ``huggingface:DIR`` without `datasets`.
+        MissingExtraError: When ``builtin:digits`` is asked for without scikit-learn,
+            ``huggingface:DIR`` without `datasets`, or ``flowers:DIR`` without scipy.
 
     Example:
         >>> digits = open_dataset("builtin:digits")
@@ -113,7 +127,7 @@ def read_source(source: str, *, classes: tuple[str, ...] | None = None) -> Listi
         return read_idx_folder(path, classes=classes)
     if kind == "npz":
         return read_npz_file(path, classes=classes)
-    read = {"folder": list_folder, "csv": list_csv, "huggingface": read_huggingface}[kind](path)
+    read = _READERS[kind](path)
     return _in_order(read, classes) if isinstance(read, Dataset) else read
 
 
@@ -200,6 +214,8 @@ def source_files(source: str) -> dict[str, str]:
         found = {file.name: file for file in path.glob("*") if not file.is_symlink()}
     elif kind in ("folder", "huggingface"):
         found = {str(file.relative_to(path)): file for file in files_below(path)}
+    elif kind in ("cub", "flowers"):
+        found = files_of_cub(path) if kind == "cub" else files_of_flowers(path)
     elif kind == "npz":
         found = {path.name: path}
     elif kind == "csv":
