@@ -105,23 +105,33 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--parts", nargs="+", choices=("calls", "release"), default=["calls", "release"]
     )
+    parser.add_argument("--rounds", type=int, default=60, help="of calls")
+    parser.add_argument("--pairs", type=int, default=5, help="of releases")
+    add_release_options(parser)
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.pairs = 4, 2
+        shrink(options)
+    return options
+
+
+def add_release_options(parser: argparse.ArgumentParser) -> None:
+    """What decides the release of a trained network."""
     parser.add_argument("--architecture", default="resnet18", metavar="NAME")
     parser.add_argument("--size", type=int, default=224, help="pixels of a side (224)")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of a release")
-    parser.add_argument("--rounds", type=int, default=60, help="of calls")
-    parser.add_argument("--pairs", type=int, default=5, help="of releases")
     parser.add_argument("--data", default=f"idx:{FASHION}", help="builtin:digits or idx:DIR")
     parser.add_argument("--weights", type=Path, help="trained weights; left out, they are trained")
     parser.add_argument("--train", type=int, default=300, help="images that set INT8 ranges (300)")
     parser.add_argument("--val", type=int, default=500)
     parser.add_argument("--calib", type=int, default=500)
     parser.add_argument("--test", type=int, default=2000)
-    options = parser.parse_args()
-    if options.quick:
-        options.rounds, options.size, options.pairs = 4, 32, 2
-        options.data, options.train = "builtin:digits", 100
-        options.val, options.calib, options.test = 100, 100, 200
-    return options
+
+
+def shrink(options: argparse.Namespace) -> None:
+    """The smallest release that works, for `--quick`."""
+    options.size, options.data, options.train = 32, "builtin:digits", 100
+    options.val, options.calib, options.test = 100, 100, 200
 
 
 # Calls
@@ -228,7 +238,8 @@ def _bare_call(made: MadeNetwork, name: str, settings: Mapping[str, Any]) -> Cal
 # Releases
 
 
-def _release(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def write_config(options: argparse.Namespace, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The config of a release of a trained network, and the values in it."""
     weights = options.weights or _trained(options, folder)
     values = {
         "source": options.data,
@@ -242,20 +253,25 @@ def _release(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
     config = folder / "overhead.toml"
     config.write_text(CONFIG.format(**values), encoding="utf-8")
+    return config, values
+
+
+def _release(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    config, values = write_config(options, folder)
     sides = {
-        "edgetl": lambda out: _edgetl_command(config, out),
+        "edgetl": lambda out: edgetl_command("release", config, out),
         BARE: lambda out: _bare_command(values, out),
     }
     if not options.quick:
         # What both read is in the page cache from here on.
-        _timed(_bare_command(values, folder / "first"))
+        timed(_bare_command(values, folder / "first"))
     order = np.random.default_rng(0)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for pair in range(options.pairs):
         for position in order.permutation(len(sides)):
             name = list(sides)[position]
             out = folder / f"{name}-{pair}"
-            run = _timed(sides[name](out))
+            run = timed(sides[name](out))
             if name == "edgetl":
                 run |= _stages(out)
             runs[name].append(run)
@@ -263,9 +279,9 @@ def _release(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return _release_result(runs, values, folder)
 
 
-def _edgetl_command(config: Path, out: Path) -> list[str]:
-    release = ["release", str(config), "--out", str(out), "--quiet"]
-    return [sys.executable, "-m", "edgetl", *release]
+def edgetl_command(name: str, config: Path, out: Path) -> list[str]:
+    """The command line of a release, or of one up to a stage."""
+    return [sys.executable, "-m", "edgetl", name, str(config), "--out", str(out), "--quiet"]
 
 
 def _bare_command(values: Mapping[str, Any], out: Path) -> list[str]:
@@ -275,7 +291,7 @@ def _bare_command(values: Mapping[str, Any], out: Path) -> list[str]:
     return [sys.executable, str(BARE_SCRIPT), *options, "--out", str(out)]
 
 
-def _timed(command: list[str]) -> dict[str, float]:
+def timed(command: list[str]) -> dict[str, float]:
     """Wall and CPU seconds of a command with all its processes.
 
     Exit codes 1 and 4 are verdicts of a release, and cost what a PASS costs but for the bundle.

@@ -159,6 +159,19 @@ def test_releases_are_compared_with_a_bare_script(tmp_path: Path) -> None:
     assert "wall time" in said
 
 
+@pytest.mark.slow
+def test_the_gate_is_compared_with_its_inferences(tmp_path: Path) -> None:
+    document, said = run("bench_gate_scratch", tmp_path / "scratch.json")
+    assert is_ratio(document["ratio"])
+    assert {side: len(found) for side, found in document["seconds"].items()} == {
+        "gate": 2,
+        "inference": 2,
+    }
+    # The smallest release: a process and its imports take longer than its inferences.
+    assert document["ratio"]["estimate"] > 1
+    assert "the gate over its inferences" in said
+
+
 def test_the_bare_script_uses_nothing_of_edgetl() -> None:
     tree = ast.parse((FOLDER / "bare_release.py").read_text(encoding="utf-8"))
     imported = {
