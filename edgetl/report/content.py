@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from edgetl.errors import GateError
 from edgetl.gate.predictions import Predictions
-from edgetl.report.documents import CONFORMAL, THRESHOLDS, WATERFALL, Table, check_schema
+from edgetl.report.documents import (
+    CONFORMAL,
+    THRESHOLDS,
+    TRANSFER_CHECK,
+    WATERFALL,
+    Table,
+    check_schema,
+)
 
 REFERENCE = "reference"
 """The key of the reference among predictions, samples and rows."""
@@ -72,6 +79,7 @@ class ReportData:
         waterfalls: Documents ``edgetl.waterfall/1``: where each variant's difference arises.
         thresholds: The document ``edgetl.thresholds/1``: each variant's transferred thresholds.
         conformal: The document ``edgetl.conformal/1``: each side's coverage of conformal sets.
+        transfer_check: The document ``edgetl.transfer-check/1``: what other starts reach.
 
     Raises:
         GateError: When one of these documents is not of its schema.
@@ -97,6 +105,7 @@ class ReportData:
     waterfalls: Sequence[Table] = ()
     thresholds: Table | None = None
     conformal: Table | None = None
+    transfer_check: Table | None = None
 
     def __post_init__(self) -> None:
         missing = {"verdict", "policy", "data", "variants"} - set(self.verdict)
@@ -111,6 +120,7 @@ class ReportData:
             *((one, WATERFALL) for one in self.waterfalls),
             (self.thresholds, THRESHOLDS),
             (self.conformal, CONFORMAL),
+            (self.transfer_check, TRANSFER_CHECK),
         ):
             if document is not None:
                 check_schema(document, schema)

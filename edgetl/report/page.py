@@ -21,6 +21,8 @@ from edgetl.report import (
     thresholds,
     tradeoff,
     training,
+    training_classes,
+    training_transfer,
     undecided,
     variants,
     waterfall,
@@ -49,7 +51,9 @@ _SECTIONS: tuple[tuple[Callable[[ReleaseFacts], Section | None], str], ...] = (
     (tradeoff.section, "Latency and harm: there was no choice among candidates."),
     (latency.section, "Latency: no measurements."),
     (confusion.section, "Which classes are confused: no labelled predictions of two sides."),
+    (training_classes.section, "Each class: no labelled predictions of a reference."),
     (training.section, "Training and temperature: edgetl did not train or calibrate here."),
+    (training_transfer.section, ""),
     (environment.section, "Where and how it ran: nothing was recorded."),
 )
 """In the order of the page, each with what it needs, said when it is not there; without such

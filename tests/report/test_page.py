@@ -25,7 +25,9 @@ SECTIONS = (
     "tradeoff",
     "latency",
     "confusion",
+    "classes",
     "training",
+    "transfer",
     "environment",
 )
 

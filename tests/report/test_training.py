@@ -6,13 +6,18 @@ from edgetl.report.facts import facts_of
 from edgetl.report.training import section
 
 
-def test_the_curves_and_the_temperatures(whole) -> None:
+def test_the_kept_epoch_the_curves_the_recipe_and_the_temperatures(whole) -> None:
     found = section(facts_of(whole))
     assert found is not None
-    losses, accuracy = found.blocks[0].plots
-    assert "3 epochs; epoch 3 was kept" in losses.caption and "train split, n = 900" in losses.scope
-    assert "val NLL ends at 0.333" in losses.svg and "val top-1 ends at 86.667" in accuracy.svg
-    assert [row[0].text for row in found.blocks[1].rows] == ["reference", "ov-int8"]
+    kept, curves, recipe, temperatures = found.blocks
+    assert kept.text == "Epoch 3 of 3 was kept: the lowest NLL on val, 0.3333."
+    assert "3 epochs; epoch 3 was kept" in curves.plots[0].caption
+    assert dict(recipe.pairs) == {
+        "recipe": "two-stage",
+        "loss": "cross-entropy",
+        "device": "cpu",
+    }
+    assert [row[0].text for row in temperatures.rows] == ["reference", "ov-int8"]
 
 
 def test_a_plain_list_of_epochs_serves(whole) -> None:
@@ -21,10 +26,12 @@ def test_a_plain_list_of_epochs_serves(whole) -> None:
     assert found is not None and len(found.blocks) == 1
 
 
-def test_nan_in_the_history_is_not_drawn(whole) -> None:
-    epochs = [{"epoch": 1, "loss": float("nan")}, {"epoch": 2, "loss": 0.5}]
-    found = section(facts_of(replace(whole, history=epochs)))
-    assert found is not None and "train loss ends at 0.500" in found.blocks[0].plots[0].svg
+def test_a_hostile_history_is_text(whole) -> None:
+    history = {"epochs": [], "kept": "a\x1b[2J<b>", "config": {"recipe": "x" * 500, "seed": None}}
+    found = section(facts_of(replace(whole, history=history, calibration=None, refit=None)))
+    assert found is not None
+    kept, recipe = found.blocks
+    assert "\x1b" not in kept.text and len(recipe.pairs[0][1]) <= 48
 
 
 def test_an_imported_model_has_no_section(whole) -> None:

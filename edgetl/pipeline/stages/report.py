@@ -31,6 +31,9 @@ from edgetl.spec import Array, ImageInput
 WATERFALLS = "waterfall.json"
 """The document ``edgetl.waterfalls/1``, as `edgetl waterfall --json` writes it."""
 
+TRANSFER_CHECK = "transfer.json"
+"""The document ``edgetl.transfer-check/1`` of the finetune stage."""
+
 Predict = Callable[[Array], NDArray[np.float32]]
 
 
@@ -57,7 +60,6 @@ def _gathered(
     bench = BenchResult.load(context.folder.stage("bench") / RESULT)
     objective = context.config.gate.policy.objective
     cell = bench.cell(REFERENCE, batch=objective.batch, threads=context.threads)
-    trained = context.folder.stage("finetune") / "history.json"
     openings = context.folder.root / "test-openings.json"
     splits = context.splits
     return ReportData(
@@ -67,7 +69,7 @@ def _gathered(
         bench=context.json("bench", RESULT),
         samples=dict(bench.samples[cell.samples]),
         predictions=_predictions(context),
-        history=context.json("finetune", trained.name) if trained.is_file() else None,
+        history=_kept(context, "finetune", "history.json"),
         calibration=context.json("calibrate", "calibration.json"),
         refit=context.json("quantize", "refit.json"),
         execution=context.json("compile", "execution.json"),
@@ -81,16 +83,18 @@ def _gathered(
         if openings.is_file()
         else None,
         waterfalls=steps,
-        thresholds=_kept(context, THRESHOLDS),
-        conformal=_kept(context, CONFORMAL),
+        thresholds=_kept(context, "gate", THRESHOLDS),
+        conformal=_kept(context, "gate", CONFORMAL),
+        transfer_check=_kept(context, "finetune", TRANSFER_CHECK),
     )
 
 
-def _kept(context: StageContext, name: str) -> dict[str, Any] | None:
-    """A document of the gate, which has it only when the test split was opened."""
-    if not (context.folder.stage("gate") / name).is_file():
+def _kept(context: StageContext, stage: str, name: str) -> dict[str, Any] | None:
+    """A document that a stage leaves only sometimes: the gate when the test split was opened, the
+    training when it was asked to compare."""
+    if not (context.folder.stage(stage) / name).is_file():
         return None
-    document: dict[str, Any] = context.json("gate", name)
+    document: dict[str, Any] = context.json(stage, name)
     return document
 
 
