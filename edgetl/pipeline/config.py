@@ -40,13 +40,14 @@ from edgetl.pipeline.sections import (
 from edgetl.reference.architectures import check_architecture
 from edgetl.reference.user_code import USER_CODE, check_reference
 from edgetl.spec import IMAGENET_MEAN, IMAGENET_STD, ImageInput, TensorInput
-from edgetl.train.config import Augment, FinetuneConfig
+from edgetl.train.config import Augment, FinetuneConfig, without_later_defaults
 
 with extra("gate"):
     from pydantic.dataclasses import dataclass
 
 SCHEMA = "edgetl.config/1"
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth")
+_TERMS = ("l2_sp", "keep_answers", "distillation", "previous", "source")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -76,8 +77,18 @@ class ReleaseConfig:
     report: ReportSection = field(default_factory=ReportSection)
 
     def to_json(self) -> dict[str, Any]:
-        """The config with every default written in."""
-        return asdict(self)
+        """The config with every default written in, but those of [finetune] that came later.
+
+        Without them, the stages that an earlier edgetl made of the same file are still current.
+        """
+        table = asdict(self)
+        if self.finetune is not None:
+            section = without_later_defaults(table["finetune"])
+            table["finetune"] = {
+                "head": self.finetune.head,
+                **{name: value for name, value in section.items() if name not in _TERMS or value},
+            }
+        return table
 
     def to_table(self) -> dict[str, Any]:
         """The config as a table that builds the same config: limits left at their default stay so.
@@ -283,6 +294,24 @@ def training_config(config: ReleaseConfig, *, weights: str) -> FinetuneConfig:
         patience=section.patience,
         seed=config.seed,
         threads=config.used_threads,
+        optimizer=section.optimizer,
+        schedule=section.schedule,
+        train_from=section.train_from,
+        layer_decay=section.layer_decay,
+        accumulate=section.accumulate,
+        ema=section.ema,
+        loss=section.loss,
+        focal_gamma=section.focal_gamma,
+        logit_adjustment=section.logit_adjustment,
+        class_weights=section.class_weights,
+        sampler=section.sampler,
+        mixup=section.mixup,
+        cutmix=section.cutmix,
+        head_kind=section.head_kind,
+        head_width=section.head_width,
+        lora_rank=section.lora_rank,
+        lora_alpha=section.lora_alpha,
+        lora_layers=section.lora_layers,
     )
 
 

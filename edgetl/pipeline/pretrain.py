@@ -32,7 +32,7 @@ from edgetl.reference.user_code import source_hashes
 from edgetl.spec import ClassifierInput
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.loop import TrainProgress, finetune
-from edgetl.train.session import chosen_device
+from edgetl.train.session import chosen_device, described_config
 from edgetl.version import __version__
 
 _VAL_PER_CLASS = 20
@@ -84,7 +84,7 @@ def letters_weights(
     )
     key = stage_key(
         [
-            asdict(config),
+            {**described_config(config), "head": config.head},
             asdict(section.pretrain),
             input_to_json(input),
             source_hashes(section.architecture, code or Path()),

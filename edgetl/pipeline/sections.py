@@ -21,6 +21,18 @@ from edgetl.spec import (
     SingleInput,
     TensorInput,
 )
+from edgetl.train.config import (
+    Augment,
+    ClassWeights,
+    HeadKind,
+    Loss,
+    Optimizer,
+    Recipe,
+    Sampler,
+    Schedule,
+    TrainDevice,
+    TrainPrecision,
+)
 
 with extra("gate"):
     from pydantic import ConfigDict, Field, StringConstraints
@@ -30,6 +42,7 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
 # A name becomes a folder's name: nothing in it may climb out of the runs folder.
 Name = Annotated[
     str,
@@ -178,6 +191,64 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class L2SpSection:
+    """How strongly the weights are held to what they started from (L2-SP, arXiv:1802.01483)."""
+
+    weight: Weight = 0.01
+    head_weight: Weight = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class KeepAnswersSection:
+    """How strongly the answers of the starting network, with its own head, are kept on new images
+    (arXiv:1606.09282).
+    """
+
+    weight: Weight = 1.0
+    temperature: Positive = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DistillationSection:
+    """A teacher, by the folder of its classifier.json relative to the config (arXiv:1503.02531)."""
+
+    teacher: str
+    weight: Weight = 1.0
+    temperature: Positive = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PreviousSection:
+    """An earlier classifier whose classes must not be forgotten, by its folder.
+
+    `ewc` holds its important weights (arXiv:1612.00796), which are found on the data of `run`, a
+    finished run's folder; `lwf` keeps its answers on the new images. 0 leaves either out.
+    """
+
+    classifier: str
+    run: str | None = None
+    ewc: Weight = 0.0
+    lwf: Weight = 0.0
+    temperature: Positive = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SourceSection:
+    """Labelled data of another task that is trained on beside the target's.
+
+    `data` is a source string as in [data]. "joint" adds its cross-entropy by a head of its own;
+    "dann" (arXiv:1505.07818) and "coral" (arXiv:1607.01719) make its features like the target's.
+    """
+
+    data: str
+    per_class: Count | None = None
+    method: Literal["joint", "dann", "coral"] = "joint"
+    weight: Weight = 1.0
+    schedule: Literal["constant", "linear-down", "ramp"] | None = None
+    batch_size: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class FinetuneSection:
     """Architecture, starting weights and recipe, for a classifier that edgetl trains.
 
@@ -186,25 +257,49 @@ class FinetuneSection:
     two, and is found when there is only one that it can be. `augment` is "light" for images and
     "none" for tensors when it is left out. `weights` is "imagenet", "pretrained" (timm's own),
     "letters", "none", "factory" (the network comes with them), or the path of a safetensors file
-    (relative to the config).
+    (relative to the config). The other keys are those of `edgetl.train.config.FinetuneConfig`;
+    each table that is there adds terms to the loss.
     """
 
     architecture: str
     head: str | None = None
     weights: str = "imagenet"
-    recipe: Literal["linear-probe", "two-stage", "full"] = "two-stage"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    recipe: Recipe = "two-stage"
+    device: TrainDevice = "auto"
     epochs: Count = 10
     head_epochs: Count = 2
     batch_size: Count = 64
     learning_rate: Positive = 5e-4
     head_learning_rate: Positive = 3e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Weight = 0.01
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    augment: Literal["none", "light", "light-flip"] | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    augment: Augment | None = None
+    precision: TrainPrecision = "fp32"
     patience: Count = 3
+    optimizer: Optimizer = "adamw"
+    schedule: Schedule = "cosine"
+    train_from: str | None = None
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    accumulate: Count = 1
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    loss: Loss = "cross-entropy"
+    focal_gamma: Weight = 2.0
+    logit_adjustment: Weight = 1.0
+    class_weights: ClassWeights = "none"
+    sampler: Sampler = "shuffle"
+    mixup: Weight = 0.0
+    cutmix: Weight = 0.0
+    head_kind: HeadKind = "linear"
+    head_width: Count = 1024
+    lora_rank: Count = 8
+    lora_alpha: Positive = 16.0
+    lora_layers: Texts | None = None
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    l2_sp: L2SpSection | None = None
+    keep_answers: KeepAnswersSection | None = None
+    distillation: DistillationSection | None = None
+    previous: PreviousSection | None = None
+    source: SourceSection | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -25,6 +25,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class SourceData:
+    """Labelled data of another task, of which every step sees a batch beside the target's.
+
+    Attributes:
+        part: Its samples, which fit the classifier's input.
+        classes: Its own labels, in the order of `part.labels`.
+        batch_size: Samples a step, over all processes; as many as the target's when None.
+    """
+
+    part: SplitPart
+    classes: tuple[str, ...]
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
 class Batches:
     """A split in memory: the input tensor, on the CPU, and int64 labels."""
 

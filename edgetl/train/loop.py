@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from edgetl.reference.user_code import USER_CODE
 from edgetl.spec import ClassifierInput, Head, ImageInput
 from edgetl.train.backbones import WeightsReport, load_weights
 from edgetl.train.config import FinetuneConfig
-from edgetl.train.feed import Batches, Parts
+from edgetl.train.feed import Batches, Parts, SourceData
 from edgetl.train.progress import Progress, TrainProgress
 from edgetl.train.run import Run
 from edgetl.train.session import (
@@ -33,8 +34,9 @@ from edgetl.train.session import (
     run_digest,
 )
 from edgetl.train.state import EpochRecord, best_record, best_weights
+from edgetl.train.terms.base import TermMaker
 
-__all__ = ["FinetuneConfig", "FinetuneResult", "TrainProgress", "finetune"]
+__all__ = ["FinetuneConfig", "FinetuneResult", "SourceData", "TrainProgress", "finetune"]
 
 HISTORY_SCHEMA = "edgetl.history/1"
 HISTORY_FILE = "history.json"
@@ -74,6 +76,8 @@ def finetune(
     out: Path,
     progress: Progress | None = None,
     code: Path | None = None,
+    terms: Sequence[TermMaker] = (),
+    sources: Sequence[SourceData] = (),
 ) -> FinetuneResult:
     """Train a classifier and keep its best epoch on val.
 
@@ -91,6 +95,8 @@ def finetune(
         out: The result's folder.
         progress: Told in the first process, after every step and every stored epoch.
         code: The folder that a ``python:`` architecture's module is imported from.
+        terms: What is added to the loss; each is built once the starting weights are in.
+        sources: Other labelled data, for the terms that train on it.
 
     Returns:
         The folder, the best epoch, the history, and what was loaded at the start.
@@ -116,6 +122,8 @@ def finetune(
         >>> len(result.records)
         2
     """
+    if terms or sources:
+        raise NotImplementedError
     check_request(config, train, val, input, classes)
     single = check_trainable(input)
     with reproducible(config):

@@ -22,7 +22,7 @@ from edgetl.reference.ending import OUTPUT
 from edgetl.reference.user_code import USER_CODE, source_files_of
 from edgetl.spec import ClassifierInput, SeveralInputs, SingleInput, TensorInput
 from edgetl.train.backbones import WeightsReport, check_source
-from edgetl.train.config import FinetuneConfig, TrainDevice
+from edgetl.train.config import FinetuneConfig, TrainDevice, without_later_defaults
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -213,12 +213,9 @@ def _code_digests(architecture: str, code: Path | None) -> dict[str, dict[str, s
 
 def described_config(config: FinetuneConfig) -> dict[str, Any]:
     """The config as plain data, without the path of a weights file: its hash says what it is."""
-    values = asdict(config)
+    values = without_later_defaults(asdict(config))
     if values["weights"] not in ("none", "imagenet", "pretrained", "factory"):
         values["weights"] = "file"
-    # Said only where it was: the digests of other runs stay what they were.
-    if values["head"] is None:
-        del values["head"]
     return values
 
 

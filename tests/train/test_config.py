@@ -21,7 +21,7 @@ def _config(**changes: Any) -> FinetuneConfig:
         ("recipe", "magic"),
         ("device", "mps"),
         ("augment", "heavy"),
-        ("precision", "fp16"),
+        ("precision", "fp8"),
         ("epochs", 0),
         ("epochs", 2.0),
         ("epochs", True),
