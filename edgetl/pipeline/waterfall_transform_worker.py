@@ -20,7 +20,8 @@ from PIL import Image
 
 from edgetl.data.samples import EncodedImages, SeveralSamples
 from edgetl.data.store import SplitStore
-from edgetl.errors import EdgetlError, ModelError
+from edgetl.errors import EdgetlError
+from edgetl.export.own_decoder import own_decoder, own_picture
 from edgetl.export.preprocess_causes import normalised, pixel_scale
 from edgetl.export.preprocess_parity import transformed
 from edgetl.pipeline.process import error_to_json
@@ -28,7 +29,6 @@ from edgetl.process_exit import end_process
 from edgetl.reference.description import read_description
 from edgetl.reference.framing import write_frame
 from edgetl.reference.normalised import normalised_network
-from edgetl.reference.probe import told_anywhere
 from edgetl.reference.user_code import load_object
 from edgetl.spec import Array, ImageInput
 
@@ -93,40 +93,11 @@ def _loaders(images: EncodedImages | Array, transform: Any, spec: ImageInput) ->
     def decoded(at: int) -> Image.Image:
         return Image.fromarray(np.ascontiguousarray(images[at])).convert(mode)
 
-    decode = getattr(transform, "decode", None)
-    if not callable(decode) or not isinstance(images, EncodedImages):
+    decode = own_decoder(transform, images)
+    if decode is None or not isinstance(images, EncodedImages):
         return {"transformed": decoded}
     encoded = images.encoded
     return {"decoded": lambda at: own_picture(decode, encoded[at], at), "transformed": decoded}
-
-
-def own_picture(decode: Callable[[bytes], Any], data: bytes, at: int) -> Image.Image:
-    """A file through the user's own decoder.
-
-    Raises:
-        ModelError: When it raises, or returns anything but a Pillow image.
-
-    Example:
-        >>> import io
-        >>> from edgetl.data.decode import encode_png
-        >>> data = encode_png(np.zeros((2, 3), np.uint8))
-        >>> own_picture(lambda data: Image.open(io.BytesIO(data)), data, 0).size
-        (3, 2)
-    """
-    try:
-        picture = decode(data)
-    except (Exception, SystemExit) as error:
-        got = told_anywhere(error)
-    else:
-        if isinstance(picture, Image.Image):
-            return picture
-        got = type(picture).__name__
-    raise ModelError(
-        f"model.transform, decode() of image {at}",
-        got=got,
-        expected="a Pillow image of a file's bytes",
-        fix="let decode(data) open the file as the network's training did",
-    )
 
 
 if __name__ == "__main__":

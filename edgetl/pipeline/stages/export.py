@@ -14,6 +14,7 @@ from edgetl.data.samples import SeveralSamples
 from edgetl.errors import ConfigError
 from edgetl.export.onnx_from_onnx import onnx_from_onnx
 from edgetl.export.onnx_from_torch import onnx_from_torch
+from edgetl.export.own_decoder import check_decoder
 from edgetl.export.parity import check_parity
 from edgetl.export.preprocess_parity import PreprocessParity, check_preprocessing
 from edgetl.files import write_atomic, write_json
@@ -88,9 +89,11 @@ def _preprocessing(
     section = context.config.export
     images = context.splits.load("val").first(PREPROCESSING_IMAGES).images
     assert not isinstance(images, SeveralSamples)
+    transform = load_object(model.transform, context.code)
+    check_decoder(transform, images, count=PREPROCESSING_IMAGES)
     parity = check_preprocessing(
         images,
-        load_object(model.transform, context.code),
+        transform,
         description.input,
         normalised_network(folder, code=context.code, threads=context.threads),
         max_pixel_difference=section.max_pixel_difference,
