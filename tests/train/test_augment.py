@@ -1,4 +1,4 @@
-"""Augmented images are shifts and mirror images of their own, and nothing else."""
+"""Augmented images come from their own alone, each changed by itself."""
 
 from __future__ import annotations
 
@@ -44,3 +44,36 @@ def test_the_same_generator_gives_the_same_batch() -> None:
 def test_none_changes_nothing() -> None:
     images = _images(2)
     assert augment_images(images, "none", np.random.default_rng(0)) is images
+
+
+@pytest.mark.parametrize("augment", ["trivial", "rand", "crop-flip"])
+def test_torchvisions_change_each_image_by_itself_and_repeat(augment: str) -> None:
+    # One image many times: what differs afterwards was drawn for each.
+    images = _images(1).expand(12, -1, -1, -1)
+    torch.manual_seed(1)
+    want = torch.rand(2)
+    torch.manual_seed(1)
+    first = augment_images(images, augment, np.random.default_rng(0))
+    assert torch.equal(torch.rand(2), want)
+    second = augment_images(images, augment, np.random.default_rng(0))
+    other = augment_images(images, augment, np.random.default_rng(1))
+    assert first.shape == images.shape and first.dtype == torch.uint8
+    assert torch.equal(first, second) and not torch.equal(first, other)
+    assert len({image.numpy().tobytes() for image in first}) > 6
+
+
+def test_crop_flip_keeps_flat_images_and_mirrors_some() -> None:
+    generator = np.random.default_rng(0)
+    flat = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 16, 16, 3)
+    assert torch.equal(augment_images(flat, "crop-flip", generator), flat)
+    # Columns that grow brighter do so after any crop, and grow darker only where mirrored.
+    ramp = (torch.arange(16, dtype=torch.uint8) * 16).view(1, 1, 16, 1).expand(40, 16, 16, 3)
+    got = augment_images(ramp, "crop-flip", generator).int()
+    mirrored = int((got[:, :, 0] > got[:, :, -1]).all(dim=(1, 2)).sum())
+    assert 8 < mirrored < 32
+
+
+@pytest.mark.parametrize("augment", ["trivial", "rand", "crop-flip"])
+def test_the_smallest_pictures_can_be_changed(augment: str) -> None:
+    images = torch.full((3, 1, 1, 3), 9, dtype=torch.uint8)
+    assert augment_images(images, augment, np.random.default_rng(0)).shape == images.shape
