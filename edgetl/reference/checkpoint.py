@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from edgetl.errors import CheckpointError, ConfigError, ModelError
 from edgetl.extras import extra
 from edgetl.files import sha256_bytes, write_atomic, write_json
-from edgetl.reference.architectures import HEADS
+from edgetl.reference.architectures import known_head
 from edgetl.reference.description import (
     DESCRIPTION_FILE,
     WEIGHTS_FILE,
@@ -21,6 +22,7 @@ from edgetl.reference.description import (
     read_description,
 )
 from edgetl.reference.ending import OUTPUT, head_module
+from edgetl.reference.head_kinds import LAST, block_name, give_head
 from edgetl.reference.network import build_network, head_layer
 from edgetl.reference.tensors import check_finite, check_fit, parse_tensors, state_of
 from edgetl.reference.user_code import USER_CODE
@@ -137,12 +139,10 @@ def _skeleton(description: ClassifierDescription, subject: str, code: Path | Non
     """The network that the weights must fit, made without a draw from the random state."""
     architecture, classes = description.architecture, len(description.head.classes)
     try:
-        if _builds_on_meta(architecture):
-            with torch.device("meta"):
-                network = build_network(architecture, classes, description.input)
-        else:
-            with torch.random.fork_rng(devices=[]):
-                network = build_network(architecture, classes, description.input, code=code)
+        place = torch.device("meta") if _builds_on_meta(architecture) else nullcontext()
+        with torch.random.fork_rng(devices=[]), place:
+            network = build_network(architecture, classes, description.input, code=code)
+            _give_head(network, description)
         _check_layer(network, description, subject)
     except ConfigError as error:
         raise CheckpointError(
@@ -151,16 +151,36 @@ def _skeleton(description: ClassifierDescription, subject: str, code: Path | Non
     return network
 
 
+def _give_head(network: nn.Module, description: ClassifierDescription) -> None:
+    """The described kind of head, where its last layer's name says: nothing has to be searched."""
+    kind, layer = description.head_kind, description.head.layer
+    block = block_name(layer, kind)
+    if kind != "linear" and layer != f"{block}.{LAST}":
+        raise ConfigError(
+            "head layer",
+            got=f"'{layer}' of a head of kind '{kind}'",
+            expected=f"a name that ends in '.{LAST}'",
+            fix="take the layer's name from head_of(network, architecture, head_kind=...)",
+        )
+    give_head(
+        network,
+        block,
+        kind,
+        width=description.head_width,
+        architecture=description.architecture,
+    )
+
+
 def _builds_on_meta(architecture: str) -> bool:
     """Without memory for its weights: a network that computes while it is built cannot."""
-    return architecture in HEADS and not architecture.startswith("regnet")
+    return known_head(architecture) is not None and not architecture.startswith("regnet")
 
 
 def _check_layer(network: nn.Module, description: ClassifierDescription, subject: str) -> None:
     layer = description.head.layer
     if layer == OUTPUT:
         return
-    if description.architecture not in HEADS:
+    if known_head(description.architecture) is None:
         try:
             head_module(network, layer, len(description.head.classes))
         except ModelError as error:
@@ -168,7 +188,7 @@ def _check_layer(network: nn.Module, description: ClassifierDescription, subject
                 f"{subject}, {error.subject}", got=error.got, expected=error.expected, fix=error.fix
             ) from error
         return
-    known = head_layer(network, description.architecture)
+    known = head_layer(network, description.architecture, description.head_kind)
     if layer != known:
         raise CheckpointError(
             subject,

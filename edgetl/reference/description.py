@@ -11,6 +11,7 @@ from typing import Any, Literal
 from edgetl.errors import CheckpointError, DataError, SpecError
 from edgetl.files import parse_json
 from edgetl.input_json import input_from_json, input_to_json
+from edgetl.reference.architectures import HEAD_KINDS, HEAD_WIDTH, WIDEST, HeadKind
 from edgetl.spec import ClassifierInput, Head
 
 SCHEMA = "edgetl.classifier/1"
@@ -32,6 +33,8 @@ class ClassifierDescription:
         head: The last linear layer, the temperature and the classes, in the order of the outputs.
             Of an ONNX file only the temperature and the classes are read.
         output: What an ONNX file answers, where the user had to say so.
+        head_kind: What stands at the network's end (`edgetl.reference.head_kinds`).
+        head_width: Of the hidden layer of the head ``"mlp"``; of no meaning for another.
 
     Example:
         >>> from edgetl.spec import TensorInput
@@ -45,6 +48,8 @@ class ClassifierDescription:
     input: ClassifierInput
     head: Head
     output: Literal["logits", "probabilities"] | None = None
+    head_kind: HeadKind = "linear"
+    head_width: int = HEAD_WIDTH
 
     @property
     def weights_file(self) -> str:
@@ -67,6 +72,8 @@ def description_to_json(
     head = description.head
     # Written only where it is needed: other descriptions keep their bytes.
     output = {} if description.output is None else {"output": description.output}
+    kind = {} if description.head_kind == "linear" else {"kind": description.head_kind}
+    width = {"width": description.head_width} if description.head_kind == "mlp" else {}
     return {
         "schema": SCHEMA,
         "architecture": description.architecture,
@@ -75,6 +82,8 @@ def description_to_json(
             "layer": head.layer,
             "classes": list(head.classes),
             "temperature": head.temperature,
+            **kind,
+            **width,
         },
         "weights": {
             "file": description.weights_file,
@@ -147,6 +156,8 @@ def _parse(value: Any) -> tuple[ClassifierDescription, WeightsRecord]:
         input=input_from_json(value["input"]),
         head=head,
         output=_output(value),
+        head_kind=_head_kind(value),
+        head_width=_head_width(value["head"]),
     )
     if weights["file"] != description.weights_file:
         raise ValueError(f"the weights file {weights['file']!r}, not {description.weights_file!r}")
@@ -165,6 +176,21 @@ def _head(value: Mapping[str, Any]) -> Head:
         classes=tuple(_text(label) for label in value["classes"]),
         temperature=float(temperature),
     )
+
+
+def _head_kind(value: Mapping[str, Any]) -> HeadKind:
+    kind: HeadKind = value["head"].get("kind", "linear")
+    known = kind in HEAD_KINDS
+    if not known or (kind != "linear" and value["architecture"] == ONNX_ARCHITECTURE):
+        raise ValueError(f"the head kind {kind!r}")
+    return kind
+
+
+def _head_width(head: Mapping[str, Any]) -> int:
+    width = head.get("width", HEAD_WIDTH)
+    if type(width) is not int or not 1 <= width <= WIDEST:
+        raise ValueError(f"the head width {width!r}")
+    return width
 
 
 def _output(value: Mapping[str, Any]) -> Literal["logits", "probabilities"] | None:

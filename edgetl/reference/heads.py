@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from edgetl.errors import ConfigError, ModelError
-from edgetl.reference.architectures import HEADS
+from edgetl.reference.architectures import HEADS, HeadKind, known_head
 from edgetl.reference.ending import (
     OUTPUT,
     Answer,
@@ -13,14 +13,57 @@ from edgetl.reference.ending import (
     linear_layers,
     outputs_of,
 )
+from edgetl.reference.head_kinds import LAST, known_block
 from edgetl.reference.probe import check_steady, probing, run_probe
 from edgetl.spec import ClassifierInput, Head
 
 _NAMED = 8
 
 
-def head_layer(network: nn.Module, architecture: str) -> str:
-    """The dotted name of the last linear layer of an architecture of `HEADS`.
+def head_of(
+    network: nn.Module,
+    architecture: str,
+    *,
+    input: ClassifierInput,
+    classes: tuple[str, ...],
+    head: str | None = None,
+    head_kind: HeadKind = "linear",
+) -> str:
+    """The last linear layer of a network: known by the architecture's name, or found and checked.
+
+    Args:
+        network: What `edgetl.reference.network.build_network` gave; it is run in eval mode.
+        architecture: As `build_network` takes it.
+        input: What the classifier takes.
+        classes: The labels, in the order of the outputs.
+        head: The user's word, as `find_head_layer` takes it. With another `head_kind` it is the
+            layer that the head has replaced.
+        head_kind: What the network was built with.
+
+    Raises:
+        ModelError: As `find_head_layer`.
+
+    Example:
+        >>> from edgetl.reference.network import build_network
+        >>> from edgetl.spec import TensorInput
+        >>> input = TensorInput(shape=(4,))
+        >>> network = build_network("mlp", 2, input, head_kind="cosine")
+        >>> head_of(network, "mlp", input=input, classes=("a", "b"), head_kind="cosine")
+        'head.linear'
+    """
+    if head_kind != "linear":
+        known = known_block(architecture)
+        block = head if known is None else known
+        return find_head_layer(
+            network, input, classes, None if block is None else f"{block}.{LAST}"
+        )
+    if head is None and known_head(architecture) is not None:
+        head = head_layer(network, architecture)
+    return find_head_layer(network, input, classes, head)
+
+
+def head_layer(network: nn.Module, architecture: str, head_kind: HeadKind = "linear") -> str:
+    """The dotted name of the last linear layer of an architecture that is known by name.
 
     Raises:
         ConfigError: When the architecture is unknown, or the network is not of it.
@@ -30,14 +73,15 @@ def head_layer(network: nn.Module, architecture: str) -> str:
         >>> head_layer(Mlp(features=4, classes=2), "mlp")
         'head'
     """
-    name = HEADS.get(architecture)
-    if name is None:
+    block = known_head(architecture) if head_kind == "linear" else known_block(architecture)
+    if block is None:
         raise ConfigError(
             "architecture",
             got=repr(architecture),
             expected=f"one of {', '.join(HEADS)}",
             fix="choose one of them, or ask find_head_layer",
         )
+    name = block if head_kind == "linear" else f"{block}.{LAST}"
     try:
         layer: nn.Module | None = network.get_submodule(name)
     except AttributeError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from pathlib import Path
 from typing import cast
 
@@ -9,37 +11,41 @@ import torch
 from torch import Tensor, nn
 
 from edgetl.errors import ConfigError
-from edgetl.reference.architectures import TIMM, check_architecture
+from edgetl.reference.architectures import (
+    HEAD_WIDTH,
+    TIMM,
+    HeadKind,
+    check_architecture,
+    mlp_widths,
+)
 from edgetl.reference.ending import OUTPUT, RAW, Answer, find_answer, raw_logits
 from edgetl.reference.factories import timm_network, torchvision_network, user_network
-from edgetl.reference.heads import head_layer
+from edgetl.reference.head_kinds import check_head_kind, give_head, known_block
+from edgetl.reference.heads import find_head_layer, head_layer
 from edgetl.reference.preprocess import Preprocess, Preprocesses
 from edgetl.reference.user_code import USER_CODE
 from edgetl.spec import ClassifierInput, Head, ImageInput, TensorInput
 
 __all__ = ["Mlp", "Preprocess", "Reference", "build_network", "head_layer"]
 
-_MLP_WIDTH = 128
-
 
 class Mlp(nn.Module):
-    """Two hidden layers of 128 units for a tensor input, flattened.
+    """Hidden layers with ReLU for a tensor input, flattened; two of 128 units by default.
 
     Example:
         >>> Mlp(features=64, classes=10)(torch.zeros(2, 8, 8)).shape
         torch.Size([2, 10])
     """
 
-    def __init__(self, *, features: int, classes: int) -> None:
+    def __init__(
+        self, *, features: int, classes: int, widths: tuple[int, ...] = mlp_widths("mlp")
+    ) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(features, _MLP_WIDTH),
-            nn.ReLU(),
-            nn.Linear(_MLP_WIDTH, _MLP_WIDTH),
-            nn.ReLU(),
-        )
-        self.head = nn.Linear(_MLP_WIDTH, classes)
+        layers: list[nn.Module] = [nn.Flatten()]
+        for inputs, outputs in itertools.pairwise((features, *widths)):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 [n, ...] to raw logits, float32 [n, classes]."""
@@ -100,36 +106,52 @@ class Reference(nn.Module):
 
 
 def build_network(
-    architecture: str, classes: int, input: ClassifierInput, *, code: Path | None = None
+    architecture: str,
+    classes: int,
+    input: ClassifierInput,
+    *,
+    code: Path | None = None,
+    head_kind: HeadKind = "linear",
+    head_width: int = HEAD_WIDTH,
+    head: str | None = None,
 ) -> nn.Module:
     """A network with freshly initialised weights, in training mode.
 
     Args:
         architecture: One of `edgetl.reference.architectures.ARCHITECTURES` (``mlp`` takes a
-            tensor input, the others are torchvision's and take an image), ``timm:NAME``, or
+            tensor input, the others are torchvision's and take an image), ``mlp:WIDTHS`` (the
+            hidden layers' units: ``mlp:10``, ``mlp:64,32``), ``timm:NAME``, or
             ``python:MODULE:FACTORY``, whose weights are what the factory makes them.
         classes: How many outputs.
         input: What the classifier takes; ``vit_b_16`` and timm's transformers are built for its
             size, timm's networks also for its number of channels.
         code: The folder that ``python:`` modules are imported from. Nothing of the user's is
             imported without it.
+        head_kind: What stands at its end (`edgetl.reference.head_kinds`); another kind than
+            ``"linear"`` takes the place of the last linear layer.
+        head_width: Of the hidden layer of the head ``"mlp"``.
+        head: The last linear layer that another kind replaces, where the user names it.
 
     Returns:
         A module from float32 [n, c, height, width] (or [n, *shape], or several of these) to
         float32 [n, classes].
 
     Raises:
-        ConfigError: For an unknown architecture, an input it does not take, or fewer than two
-            classes.
-        ModelError: When the user's code raises, or returns something else.
+        ConfigError: For an unknown architecture, an input it does not take, fewer than two
+            classes, or a kind of head that there is not.
+        ModelError: When the user's code raises, or returns something else; when the layer that
+            another kind of head should replace cannot be found.
         MissingExtraError: When torchvision or timm is not installed.
 
     Example:
         >>> network = build_network("mlp", 10, TensorInput(shape=(64,)))
         >>> network(torch.zeros(2, 64)).shape
         torch.Size([2, 10])
+        >>> list(build_network("mlp:10", 10, TensorInput(shape=(28, 28)), head_kind="cosine").head)
+        [Normalise(), Linear(in_features=10, out_features=10, bias=False)]
     """
     check_architecture(architecture, input)
+    check_head_kind(head_kind, head_width)
     if classes < 2:
         raise ConfigError(
             "classes",
@@ -137,6 +159,18 @@ def build_network(
             expected="at least 2",
             fix="a classifier of one class has nothing to decide: add the other classes",
         )
+    network = _with_own_head(architecture, classes, input, code)
+    if head_kind != "linear":
+        block = known_block(architecture)
+        if block is None:
+            block = _found(network, input, classes, head)
+        give_head(network, block, head_kind, width=head_width, architecture=architecture)
+    return network.train()
+
+
+def _with_own_head(
+    architecture: str, classes: int, input: ClassifierInput, code: Path | None
+) -> nn.Module:
     if architecture.startswith(USER_CODE):
         if code is None:
             raise ConfigError(
@@ -145,13 +179,28 @@ def build_network(
                 expected="the folder that the module is in",
                 fix="pass code=FOLDER, if you trust what is in it",
             )
-        return user_network(architecture, classes, code).train()
+        return user_network(architecture, classes, code)
     if isinstance(input, TensorInput):
-        features = 1
-        for size in input.shape:
-            features *= size
-        return Mlp(features=features, classes=classes)
+        features = math.prod(input.shape)
+        return Mlp(features=features, classes=classes, widths=mlp_widths(architecture))
     assert isinstance(input, ImageInput)
     if architecture.startswith(TIMM):
-        return timm_network(architecture, classes, input).train()
+        return timm_network(architecture, classes, input)
     return torchvision_network(architecture, classes, input)
+
+
+def _found(network: nn.Module, input: ClassifierInput, classes: int, head: str | None) -> str:
+    """The layer that another kind of head replaces: it must give the logits by itself."""
+    labels = tuple(map(str, range(classes)))
+    layer = find_head_layer(network, input, labels, head)
+    known = layer not in ("", OUTPUT)
+    if known and find_answer(network, input=input, head=Head(layer=layer, classes=labels)).at_layer:
+        return layer
+    raise ConfigError(
+        "head_kind",
+        got=f"a network whose logits are made after its layer '{layer}'"
+        if known
+        else f"head = '{layer}', which names no layer inside the network",
+        expected="a last linear layer that gives the logits, for another kind of head to replace",
+        fix="leave head_kind at 'linear', or let the network end in such a layer",
+    )

@@ -9,10 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from edgetl.errors import CheckpointError, ConfigError
-from edgetl.reference.architectures import HEADS
 from edgetl.reference.description import ClassifierDescription
 from edgetl.reference.ending import OUTPUT, find_answer
-from edgetl.reference.heads import find_head_layer, head_layer
+from edgetl.reference.heads import head_of
 from edgetl.reference.network import build_network
 from edgetl.reference.state_dict import read_state_dict, shared_prefixes
 from edgetl.reference.tensors import check_finite, check_fit
@@ -72,7 +71,7 @@ def trained_network(
     """
     _check_source(architecture, weights, weights_entry, weights_prefix)
     network = build_network(architecture, len(classes), input, code=code)
-    layer = _layer(network, architecture, input, classes, head)
+    layer = head_of(network, architecture, input=input, classes=classes, head=head)
     if weights == FACTORY:
         check_finite(network.state_dict(), f"the weights of {architecture}")
     else:
@@ -106,18 +105,6 @@ def _check_source(
             expected="neither: there is no file",
             fix="remove them, or name the file in weights",
         )
-
-
-def _layer(
-    network: nn.Module,
-    architecture: str,
-    input: ClassifierInput,
-    classes: tuple[str, ...],
-    head: str | None,
-) -> str:
-    if head is None and architecture in HEADS:
-        head = head_layer(network, architecture)
-    return find_head_layer(network, input, classes, head)
 
 
 def _take(network: nn.Module, tensors: dict[str, Tensor], weights: str, layer: str) -> None:

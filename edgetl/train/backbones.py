@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from edgetl.errors import CheckpointError, ConfigError
 from edgetl.extras import extra
 from edgetl.files import sha256_bytes
-from edgetl.reference.architectures import TIMM
+from edgetl.reference.architectures import TIMM, HeadKind, is_mlp, known_head
 from edgetl.reference.ending import OUTPUT
 from edgetl.reference.factories import timm_pretrained
+from edgetl.reference.head_kinds import block_name, known_block
 from edgetl.reference.tensors import check_finite, check_fit, parse_tensors
 from edgetl.reference.user_code import USER_CODE
 from edgetl.spec import ClassifierInput, Head, ImageInput
@@ -49,6 +50,7 @@ def load_weights(
     *,
     head: Head,
     input: ClassifierInput,
+    head_kind: HeadKind = "linear",
 ) -> WeightsReport:
     """Put starting weights into a network, in place. Nothing is loaded unless everything fits.
 
@@ -64,6 +66,8 @@ def load_weights(
         architecture: As `edgetl.reference.network.build_network` takes it.
         head: The head layer's name, or ``"output"`` (then every tensor must fit), and the classes.
         input: What the classifier takes.
+        head_kind: What the network was built with. A head of weights for another kind is left
+            out, and the network's keeps its random start.
 
     Returns:
         What was loaded, and what was not.
@@ -82,20 +86,22 @@ def load_weights(
     """
     check_source(weights, architecture)
     state = network.state_dict()
+    heads = _Heads.of(head, head_kind, architecture)
     if weights == "none":
         return WeightsReport(source="none", sha256=None, loaded=0, fresh=tuple(state))
     if weights == "factory":
         check_finite(state, f"the weights of {architecture}")
-        return WeightsReport(source="factory", sha256=_digest(state), loaded=len(state), fresh=())
+        fresh = () if head_kind == "linear" else heads.among(state)
+        return _report("factory", _digest(state), state, fresh)
     if weights == "pretrained":
-        tensors = _from_timm(architecture, input, head)
-        fresh = _take(network, tensors, weights, head.layer)
+        tensors = _from_timm(architecture, input, len(head.classes), heads)
+        fresh = _take(network, tensors, weights, heads)
         return _report("pretrained", _digest(tensors), state, fresh)
     if weights == "imagenet":
-        fresh = _take(network, _imagenet(architecture), weights, head.layer)
+        fresh = _take(network, _imagenet(architecture), weights, heads)
         return _report("imagenet", None, state, fresh)
     tensors, digest = _from_file(Path(weights))
-    return _report("file", digest, state, _take(network, tensors, weights, head.layer))
+    return _report("file", digest, state, _take(network, tensors, weights, heads))
 
 
 def check_source(weights: str, architecture: str) -> None:
@@ -109,19 +115,46 @@ def check_source(weights: str, architecture: str) -> None:
     """
     kind = architecture.partition(":")[0] + ":" if ":" in architecture else ""
     owner = {"imagenet": "", "pretrained": TIMM, "factory": USER_CODE}.get(weights)
-    if owner is None or (kind == owner and not (architecture == "mlp" and owner == "")):
+    if owner is None or (kind == owner and not (is_mlp(architecture) and owner == "")):
         return
-    named = {"": "'imagenet', ", TIMM: "'pretrained', ", USER_CODE: "'factory', "}[kind]
+    named = {"": "'imagenet', ", TIMM: "'pretrained', ", USER_CODE: "'factory', "}.get(kind, "")
     raise ConfigError(
         "weights",
         got=f"'{weights}' for the architecture '{architecture}'",
-        expected=("" if architecture == "mlp" else named) + "'none' or a .safetensors file",
+        expected=("" if is_mlp(architecture) else named) + "'none' or a .safetensors file",
         fix="choose one of these, or another architecture",
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Heads:
+    """Under which names a head's tensors are: the network's own, and those of other kinds."""
+
+    own: str | None
+    others: tuple[str, ...]
+
+    @staticmethod
+    def of(head: Head, kind: HeadKind, architecture: str) -> _Heads:
+        own = None if head.layer == OUTPUT else block_name(head.layer, kind)
+        known = (known_head(architecture), known_block(architecture))
+        return _Heads(own=own, others=tuple(name for name in known if name is not None))
+
+    def among(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The network's own head's."""
+        return tuple(name for name in names if self.own is not None and _below(name, self.own))
+
+    def any_among(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of a head of any kind."""
+        places = (*self.others, *([] if self.own is None else [self.own]))
+        return tuple(name for name in names if any(_below(name, place) for place in places))
+
+
+def _below(name: str, layer: str) -> bool:
+    return name.startswith(f"{layer}.") if layer else "." not in name
+
+
 def _report(
-    source: Literal["imagenet", "pretrained", "file"],
+    source: Literal["imagenet", "pretrained", "file", "factory"],
     digest: str | None,
     state: Mapping[str, Tensor],
     fresh: tuple[str, ...],
@@ -137,15 +170,17 @@ def _digest(state: Mapping[str, Tensor]) -> str:
 
 
 def _take(
-    network: nn.Module, tensors: Mapping[str, Tensor], weights: str, layer: str
+    network: nn.Module, tensors: Mapping[str, Tensor], weights: str, heads: _Heads
 ) -> tuple[str, ...]:
     state = network.state_dict()
     merged = _fit_positions(dict(tensors), state)
-    names = tuple(name for name in state if name.rpartition(".")[0] == layer and layer != OUTPUT)
+    names = heads.among(state)
     known = all(name in merged and merged[name].shape == state[name].shape for name in names)
     fresh = () if known else names
-    for name in fresh:
-        merged[name] = state[name]
+    if fresh:
+        for name in heads.any_among(merged):
+            del merged[name]
+        merged.update((name, state[name]) for name in fresh)
     subject = f"weights {weights}"
     check_fit(merged, network, subject)
     check_finite(merged, subject)
@@ -183,16 +218,16 @@ def _imagenet(architecture: str) -> dict[str, Tensor]:
     return dict(cast("Mapping[str, Tensor]", state))
 
 
-def _from_timm(architecture: str, input: ClassifierInput, head: Head) -> dict[str, Tensor]:
+def _from_timm(
+    architecture: str, input: ClassifierInput, classes: int, heads: _Heads
+) -> dict[str, Tensor]:
     """timm's own weights, fitted by timm to the input's channels and size; a new head is not."""
     assert isinstance(input, ImageInput)
-    donor, whole = timm_pretrained(architecture, len(head.classes), input)
-    state = donor.state_dict()
-    return {
-        name: value
-        for name, value in state.items()
-        if whole or name.rpartition(".")[0] != head.layer
-    }
+    donor, whole = timm_pretrained(architecture, classes, input)
+    state: dict[str, Tensor] = dict(donor.state_dict())
+    for name in () if whole else heads.among(tuple(state)):
+        del state[name]
+    return state
 
 
 def _fit_positions(tensors: dict[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
