@@ -19,6 +19,7 @@ from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.config import ReleaseConfig
 from edgetl.pipeline.events import Reporter
 from edgetl.pipeline.kept_inputs import BATCH, KeptInputs
+from edgetl.pipeline.processes import ALONE, Launch
 from edgetl.pipeline.run_folder import RunFolder
 from edgetl.reference.client import ReferenceBackend
 from edgetl.spec import ClassifierInput, Variant
@@ -26,12 +27,14 @@ from edgetl.spec import ClassifierInput, Variant
 
 @dataclass(frozen=True, kw_only=True)
 class StageContext:
-    """The config, the run's folder, a voice, and a scratch folder that outlives a kill."""
+    """The config, the run's folder, a voice, a scratch folder that outlives a kill, and in how
+    many processes to train."""
 
     config: ReleaseConfig
     folder: RunFolder
     reporter: Reporter
     scratch: Path
+    launch: Launch = ALONE
 
     @property
     def input(self) -> ClassifierInput:

@@ -7,14 +7,14 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgetl.errors import ConfigError
 from edgetl.gate.policy import Policy
 from edgetl.pipeline.candidates import USUAL
-from edgetl.pipeline.config import SCHEMA, load_config
+from edgetl.pipeline.config import SCHEMA, ReleaseConfig, load_config
 from edgetl.pipeline.config_help import DESCRIPTIONS
 from edgetl.pipeline.config_schema import config_schema
 from edgetl.pipeline.init_model import ModelPlan, choose_model, relative
@@ -37,12 +37,14 @@ class NewConfig:
         text: The TOML file; it loads as it is.
         check: What nothing says and a person has to look at, a sentence each.
         summary: What was found in the data.
+        config: As it loads.
     """
 
     name: str
     text: str
     check: tuple[str, ...]
     summary: str
+    config: ReleaseConfig
 
 
 def make_config(
@@ -72,10 +74,41 @@ def make_config(
     survey = survey_source(source)
     plan = choose_model(survey, model=model, weights=weights, base=base)
     splits = choose_splits(survey.drawn, trained_elsewhere="[model]" in plan.model)
+    return compose(survey, splits, plan, base=base, name=name, schema_file=schema_file)
+
+
+def compose(
+    survey: Survey,
+    splits: SplitPlan,
+    plan: ModelPlan,
+    *,
+    base: Path,
+    name: str,
+    schema_file: str | None = None,
+    command: str = "edgetl init",
+    top: Sequence[str] = (),
+) -> NewConfig:
+    """A config out of what was seen and chosen, proved to load.
+
+    Args:
+        survey: Of the data.
+        splits: Their sizes.
+        plan: The sections [finetune] or [model], and [input].
+        base, name, schema_file: As for `make_config`.
+        command: Who writes it.
+        top: Further lines before the first section.
+
+    Raises:
+        ConfigError: When it does not load: for a key or value that was asked for.
+    """
     check = (*plan.check, *_doubts(survey))
-    text = "\n".join(_lines(survey, splits, plan, base=base, name=name, schema=schema_file))
-    _prove(text + "\n", base)
-    return NewConfig(name=name, text=text + "\n", check=check, summary=_summary(survey))
+    lines = _lines(
+        survey, splits, plan, base=base, name=name, schema=schema_file, command=command, top=top
+    )
+    text = "\n".join(lines) + "\n"
+    return NewConfig(
+        name=name, text=text, check=check, summary=_summary(survey), config=_proved(text, base)
+    )
 
 
 def schema_bytes() -> bytes:
@@ -105,14 +138,14 @@ def name_of_source(source: str) -> str:
     return config_name(place if kind == "builtin" else Path(place).resolve().stem)
 
 
-def _prove(text: str, base: Path) -> None:
+def _proved(text: str, base: Path) -> ReleaseConfig:
     """Refuse to hand out a config that does not load."""
     handle, place = tempfile.mkstemp(prefix=".edgetl-init.", suffix=".toml", dir=base)
     path = Path(place)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
-        load_config(path)
+        return load_config(path)
     except ConfigError as error:
         raise ConfigError(
             error.subject.removeprefix(f"{path}: "),
@@ -132,16 +165,19 @@ def _lines(
     base: Path,
     name: str,
     schema: str | None,
+    command: str,
+    top: Sequence[str],
 ) -> Iterator[str]:
     if schema is not None:
         yield f"#:schema ./{schema}"
-    yield comment("Written by `edgetl init`, and meant to be read and changed.")
+    yield comment(f"Written by `{command}`, and meant to be read and changed.")
     for doubt in (*plan.check, *_doubts(survey)):
         yield comment(f"CHECK {doubt}")
     yield entry("schema", SCHEMA)
     yield entry("name", name, "the run's folder is runs/NAME")
     yield entry("version", "1.0.0", "the bundle is NAME-VERSION.edgetl")
     yield entry("code", ".", "the folder of python:MODULE:NAME", off=True)
+    yield from top
     yield from ("", *_data(survey, splits, base))
     yield from ("", *plan.input)
     yield from ("", *plan.model)

@@ -18,6 +18,7 @@ from edgetl import errors
 from edgetl.errors import EdgetlError, WorkerError
 from edgetl.pipeline.config import ReleaseConfig
 from edgetl.pipeline.events import Event, Listener
+from edgetl.pipeline.processes import ALONE, Launch
 from edgetl.pipeline.run_folder import RunFolder
 
 # Two seconds to clean up leave a second of the three in which an interrupt must be over.
@@ -33,7 +34,7 @@ _ENVIRONMENT = {
 
 
 # Stages that measure: there PyTorch runs as it ships.
-_MEASURING = ("bench",)
+_MEASURING = ("bench", "screen", "measure")
 
 _UNMEASURED = {
     # Where cores are shared, threads that spin at barriers keep the last one from its core:
@@ -54,6 +55,8 @@ def run_in_process(
     listen: Listener,
     *,
     keep_open: tuple[int, ...] = (),
+    module: str = "edgetl.pipeline.worker",
+    launch: Launch = ALONE,
 ) -> None:
     """Run one stage and wait for it.
 
@@ -64,6 +67,8 @@ def run_in_process(
         folder: The run's.
         listen: Hears its events.
         keep_open: File handles that the process inherits, such as the run's lock.
+        module: What the process runs: a release's worker, or another that speaks as it does.
+        launch: In how many processes to train.
 
     Raises:
         EdgetlError: What the stage raised, the same class with the same parts.
@@ -74,7 +79,7 @@ def run_in_process(
     log.parent.mkdir(exist_ok=True)
     with log.open("wb") as stderr:
         child = subprocess.Popen(
-            [sys.executable, "-m", "edgetl.pipeline.worker"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -85,7 +90,13 @@ def run_in_process(
         )
     assert child.stdin is not None and child.stdout is not None
     try:
-        job = {"stage": stage, "key": key, "config": config.to_table(), "root": str(folder.root)}
+        job = {
+            "stage": stage,
+            "key": key,
+            "config": config.to_table(),
+            "root": str(folder.root),
+            "launch": launch.to_json(),
+        }
         _send(child.stdin, job)
         failure = _listen(child.stdout, listen)
         child.wait()

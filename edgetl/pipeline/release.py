@@ -21,6 +21,7 @@ from edgetl.pipeline.events import Event, Listener, ignore
 from edgetl.pipeline.graph import STAGES, Stage, current_key
 from edgetl.pipeline.plan import Plan, make_plan
 from edgetl.pipeline.process import run_in_process
+from edgetl.pipeline.processes import ALONE, Launch, check_launch
 from edgetl.pipeline.readiness import require
 from edgetl.pipeline.run_folder import RunFolder
 from edgetl.pipeline.summary import Row, summary_rows
@@ -62,6 +63,7 @@ def release(
     out: Path | None = None,
     until: str = "report",
     listen: Listener = ignore,
+    launch: Launch = ALONE,
 ) -> ReleaseResult:
     """Run the stages of a release; what is already there and unchanged is not done again.
 
@@ -70,6 +72,8 @@ def release(
         out: The run's folder; ``runs/NAME`` when left out.
         until: The last stage to run.
         listen: Hears what happens.
+        launch: In how many processes the finetune stage trains. Its results are then the same up
+            to rounding, so that they are not made again for another number.
 
     Returns:
         The verdict, the bundle and a row per candidate. Without a PASS no bundle is made.
@@ -82,6 +86,7 @@ def release(
         config = load_config(Path(config))
     folder = _run_folder(config, out)
     stages = _stages_until(until)
+    check_launch(launch, config)
     require(config, [stage.name for stage in stages])
     new = not folder.root.exists()
     try:
@@ -89,7 +94,7 @@ def release(
             for stage in stages:
                 if stage.name == "bundle" and _verdict(folder)["verdict"] != "PASS":
                     continue
-                _run_stage(stage, config, folder, lock, listen)
+                _run_stage(stage, config, folder, lock, listen, launch)
                 if stage.name == "gate":
                     _withdraw_bundle(folder, listen)
     except EdgetlError:
@@ -136,7 +141,12 @@ def _withdraw_bundle(folder: RunFolder, listen: Listener) -> None:
 
 
 def _run_stage(
-    stage: Stage, config: ReleaseConfig, folder: RunFolder, lock: int, listen: Listener
+    stage: Stage,
+    config: ReleaseConfig,
+    folder: RunFolder,
+    lock: int,
+    listen: Listener,
+    launch: Launch,
 ) -> None:
     folder.clear_leftovers(stage.name)
     key = current_key(stage, config, folder)
@@ -145,7 +155,7 @@ def _run_stage(
         return
     listen(Event(stage=stage.name, kind="start"))
     began = time.monotonic()
-    run_in_process(stage.name, key, config, folder, listen, keep_open=(lock,))
+    run_in_process(stage.name, key, config, folder, listen, keep_open=(lock,), launch=launch)
     listen(Event(stage=stage.name, kind="done", seconds=time.monotonic() - began))
 
 

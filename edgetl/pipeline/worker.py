@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,19 @@ from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.events import Event, Reporter
 from edgetl.pipeline.graph import STAGES, key_inputs
 from edgetl.pipeline.process import error_to_json
+from edgetl.pipeline.processes import Launch
 from edgetl.pipeline.run_folder import RunFolder
 from edgetl.process_exit import end_process
 
 _PR_SET_PDEATHSIG = 1
 
 
-def main() -> int:
-    """Run the job that standard input names; 0 when it is done, 130 when interrupted."""
+def main(run: Callable[[dict[str, Any], Reporter], None] | None = None) -> int:
+    """Run the job that standard input names; 0 when it is done, 130 when interrupted.
+
+    Args:
+        run: What a job is run by: `run_job`, unless another kind of job is given.
+    """
     _die_with_parent()
     channel = _claim_stdout()
     # Unbuffered: the watcher thread may block in read while the interpreter shuts down.
@@ -45,7 +51,7 @@ def main() -> int:
     reporter = Reporter(job["stage"], hear)
     logging.getLogger("edgetl").addHandler(_Notes(reporter))
     try:
-        run_job(job, reporter)
+        (run or run_job)(job, reporter)
     except EdgetlError as error:
         send({"error": error_to_json(error)})
         return error.exit_code
@@ -79,6 +85,7 @@ def run_job(job: dict[str, Any], reporter: Reporter) -> None:
         folder=folder,
         reporter=reporter,
         scratch=folder.scratch(stage.name, job["key"]),
+        launch=Launch(**job["launch"]),
     )
     module = importlib.import_module(f"edgetl.pipeline.stages.{stage.name}")
     began = time.monotonic()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from edgetl.pipeline.config import training_config
 from edgetl.pipeline.context import StageContext
+from edgetl.pipeline.launch import train_together
 from edgetl.pipeline.pretrain import letters_weights, training_progress
 from edgetl.pipeline.sections import FinetuneSection, ModelSection
 from edgetl.reference.checkpoint import save_classifier
@@ -16,7 +18,7 @@ from edgetl.reference.onnx_checkpoint import save_onnx_classifier
 from edgetl.reference.onnx_file import describe_onnx
 from edgetl.reference.trained import trained_network
 from edgetl.spec import Head
-from edgetl.train.loop import finetune
+from edgetl.train.loop import FinetuneResult, finetune
 
 
 def run(context: StageContext, out: Path) -> None:
@@ -77,23 +79,41 @@ def _train(context: StageContext, section: FinetuneSection, out: Path) -> None:
             )
         )
 
-    result = finetune(
-        training_config(context.config, weights=weights),
-        context.splits.load("train"),
-        context.splits.load("val"),
-        input=context.input,
-        classes=context.splits.classes,
-        out=context.scratch,
-        progress=training_progress(context.reporter, section.architecture),
-        code=context.code,
-    )
+    if context.launch.alone:
+        result = train(context, weights)
+    else:
+        result = train_together(train, context, weights, context.launch)
     for name in ("model.safetensors", "classifier.json", "history.json"):
         shutil.copyfile(context.scratch / name, out / name)
     count = f"{context.threads} thread{'s' if context.threads > 1 else ''}"
     place = f"cpu, {count}" if result.device == "cpu" else result.device
+    if result.processes > 1:
+        place += f", {result.processes} processes"
     best = result.records[result.best_epoch - 1]
     context.reporter.note(
         f"kept epoch {best.epoch} of {len(result.records)}: val top-1 {best.top1:.4f}, "
         f"NLL {best.nll:.4f}, ECE {best.ece:.4f}, "
         f"mean entropy {best.entropy:.4f}; trained on {place}"
+    )
+
+
+def train(context: StageContext, weights: str, share: int = 1) -> FinetuneResult:
+    """Train in this process: the only one, or one of those that a launcher started.
+
+    Args:
+        context: The stage's; the training's states and its result go to the scratch folder.
+        weights: What to start from: the section's, or the file that "letters" became.
+        share: How many processes share this machine's threads.
+    """
+    config = training_config(context.config, weights=weights)
+    assert config.threads is not None
+    return finetune(
+        replace(config, threads=max(1, config.threads // share)),
+        context.splits.load("train"),
+        context.splits.load("val"),
+        input=context.input,
+        classes=context.splits.classes,
+        out=context.scratch,
+        progress=training_progress(context.reporter, config.architecture),
+        code=context.code,
     )
