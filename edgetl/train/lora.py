@@ -14,13 +14,12 @@ from edgetl.errors import ConfigError, ModelError
 from edgetl.extras import extra
 from edgetl.reference.probe import probing
 from edgetl.spec import ClassifierInput
-from edgetl.train.terms.checks import head_block
+from edgetl.train.terms.checks import head_block, listed
 
 if TYPE_CHECKING:
     from peft import LoraModel
 
 _ADAPTER = "default"
-_NAMED = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -222,13 +221,13 @@ def _named(layers: Sequence[str], able: tuple[str, ...], known: list[str]) -> tu
 
 
 def _unusable(wanted: str, lost: list[str], able: tuple[str, ...]) -> ConfigError:
-    shown = ", ".join(f"'{name}'" for name in able[:_NAMED])
-    more = f" and {len(able) - _NAMED} more" if len(able) > _NAMED else ""
-    got = f"'{wanted}', and the network reads the weights of '{lost[0]}' without calling it"
+    why = "which is no linear layer or attention to adapt"
+    if lost:
+        why = f"and the network reads the weights of '{lost[0]}' without calling it"
     return ConfigError(
         "lora_layers",
-        got=got if lost else f"'{wanted}', which is no linear layer or attention to adapt",
-        expected=f"names of layers, or ends of them, among {shown or 'none'}{more}",
+        got=f"'{wanted}', {why}",
+        expected=f"names of layers, or ends of them, among {listed(able) or 'none'}",
         fix="name some of these, or leave lora_layers out to take all; of an attention of PyTorch "
         "name the whole module, not its out_proj",
     )
