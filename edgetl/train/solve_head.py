@@ -71,7 +71,7 @@ class CrossValidated:
 def solve_head(
     features: ArrayLike,
     labels: ArrayLike,
-    classes: Sequence[str],
+    classes: Sequence[str] | int,
     *,
     weight_decay: float,
     class_weights: ArrayLike | None = None,
@@ -90,7 +90,7 @@ def solve_head(
     Args:
         features: float [n, d], what the head takes.
         labels: int [n], each class at least once.
-        classes: The classes' names, in the order of the labels.
+        classes: The classes' names, in the order of the labels, or their number K.
         weight_decay: λ, finite and not negative. 0 has a solution only where no plane separates
             the classes.
         class_weights: float [K] above 0: what an image of each class counts.
@@ -109,6 +109,7 @@ def solve_head(
         >>> ((features @ weight.T + bias).argmax(axis=1)).tolist()
         [0, 0, 1, 1]
     """
+    classes = _named(classes, labels)
     x, y = _checked(features, labels, classes)
     _check_decay(weight_decay)
     counts = _sample_weights(class_weights, y, len(classes))
@@ -127,7 +128,7 @@ def solve_head(
 def choose_weight_decay(
     features: ArrayLike,
     labels: ArrayLike,
-    classes: Sequence[str],
+    classes: Sequence[str] | int | None = None,
     *,
     candidates: Sequence[float] = CANDIDATES,
     folds: int = 5,
@@ -145,7 +146,8 @@ def choose_weight_decay(
     Args:
         features: float [n, d].
         labels: int [n], each class at least twice.
-        classes: The classes' names, in the order of the labels.
+        classes: The classes' names, in the order of the labels, or their number K; None counts
+            up to the largest label.
         candidates: Finite numbers above 0, each once.
         folds: At most; no more than the smallest class has images.
         seed: Of the folds.
@@ -164,6 +166,7 @@ def choose_weight_decay(
         >>> chosen.weight_decay, chosen.folds
         (0.1, 5)
     """
+    classes = _named(classes, labels)
     x, y = _checked(features, labels, classes)
     tried = _checked_candidates(candidates, folds)
     folds = min(folds, _least_of(y, classes))
@@ -260,6 +263,12 @@ def _check_solved(
             fix="raise weight_decay: the classes are nearly separated, or the features far apart "
             "in size",
         )
+
+
+def _named(classes: Sequence[str] | int | None, labels: ArrayLike) -> tuple[str, ...]:
+    if classes is None:
+        classes = int(np.max(np.asarray(labels), initial=-1)) + 1
+    return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
 
 
 def _checked(
