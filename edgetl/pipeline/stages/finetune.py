@@ -19,6 +19,7 @@ from edgetl.reference.onnx_file import describe_onnx
 from edgetl.reference.trained import trained_network
 from edgetl.spec import Head
 from edgetl.train.loop import FinetuneResult, finetune
+from edgetl.train.progress import Progress
 
 
 def run(context: StageContext, out: Path) -> None:
@@ -67,18 +68,7 @@ def _take(context: StageContext, section: ModelSection, out: Path) -> None:
 
 
 def _train(context: StageContext, section: FinetuneSection, out: Path) -> None:
-    weights = section.weights
-    if weights == "letters":
-        weights = str(
-            letters_weights(
-                section,
-                context.input,
-                threads=context.threads,
-                reporter=context.reporter,
-                code=context.code,
-            )
-        )
-
+    weights = starting_weights(context, section)
     if context.launch.alone:
         result = train(context, weights)
     else:
@@ -97,13 +87,30 @@ def _train(context: StageContext, section: FinetuneSection, out: Path) -> None:
     )
 
 
-def train(context: StageContext, weights: str, share: int = 1) -> FinetuneResult:
+def starting_weights(context: StageContext, section: FinetuneSection) -> str:
+    """The section's weights, "letters" pretrained first, where they are not in the cache."""
+    if section.weights != "letters":
+        return section.weights
+    made = letters_weights(
+        section,
+        context.input,
+        threads=context.threads,
+        reporter=context.reporter,
+        code=context.code,
+    )
+    return str(made)
+
+
+def train(
+    context: StageContext, weights: str, share: int = 1, progress: Progress | None = None
+) -> FinetuneResult:
     """Train in this process: the only one, or one of those that a launcher started.
 
     Args:
         context: The stage's; the training's states and its result go to the scratch folder.
         weights: What to start from: the section's, or the file that "letters" became.
         share: How many processes share this machine's threads.
+        progress: Told in place of the context's reporter.
     """
     config = training_config(context.config, weights=weights)
     assert config.threads is not None
@@ -114,6 +121,6 @@ def train(context: StageContext, weights: str, share: int = 1) -> FinetuneResult
         input=context.input,
         classes=context.splits.classes,
         out=context.scratch,
-        progress=training_progress(context.reporter, config.architecture),
+        progress=progress or training_progress(context.reporter, config.architecture),
         code=context.code,
     )
