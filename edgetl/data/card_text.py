@@ -55,7 +55,12 @@ def _sizes(sizes: Mapping[str, str], kind: str) -> str:
 def _classes(card: Mapping[str, Any]) -> list[str]:
     ratio = card["imbalance"]
     text = "undefined: a class is empty" if ratio is None else f"{ratio:.1f} to 1"
-    lines = [_row("imbalance", f"{text} (largest class to smallest)"), ""]
+    lines = [_row("imbalance", f"{text} (largest class to smallest)")]
+    if ratio is not None:
+        least = min(card["classes"], key=lambda one: one["samples"])
+        name = _cut(least["name"], _NAME)
+        lines.append(_row("fewest", f"{least['samples']:,} of {name}: per_class has to be below"))
+    lines.append("")
     rows = sorted(card["classes"], key=lambda one: -one["samples"])
     most = max((one["samples"] for one in rows), default=0)
     if len(rows) > _MOST_CLASSES:

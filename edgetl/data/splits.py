@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.data.dataset import Dataset
-from edgetl.errors import DataError
+from edgetl.errors import ConfigError, DataError
 
 SplitName = Literal["train", "val", "calib", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
@@ -51,6 +51,7 @@ def make_splits(
     test: int | None,
     train: int | None,
     seed: int,
+    per_class: int | None = None,
     trained_elsewhere: bool = False,
 ) -> Splits:
     """Draw the four splits.
@@ -69,14 +70,19 @@ def make_splits(
         test: Images in the test split; 0 for none. None takes the whole given test part.
         train: Images in the train split; None takes all that remain.
         seed: The same seed and dataset give the same splits.
+        per_class: Images of each class in the train split, in place of `train`; what is left
+            over is in no split. Of one seed the images of a smaller number are among those of a
+            larger one.
         trained_elsewhere: Whether the network came trained, on what was given as train: then no
             other split of a source that gives parts is drawn from there. Without a given val
             part, val and calib are taken out of the given test part first.
 
     Raises:
-        DataError: When there are too few images, a class would be missing from a split, the
-            same image is in two of the given parts, or a split would be drawn from images that
-            the network was trained on.
+        ConfigError: For `train` and `per_class` together.
+        DataError: When there are too few images (with `per_class` of a class, which is named
+            with its number), a class would be missing from a split, the same image is in two of
+            the given parts, or a split would be drawn from images that the network was trained
+            on.
 
     Example:
         >>> from edgetl.data.sources import open_dataset
@@ -85,11 +91,7 @@ def make_splits(
         >>> {name: len(indices) for name, indices in splits.items()}
         {'train': 677, 'val': 200, 'calib': 200, 'test': 720}
     """
-    for name, size in (("val", val), ("calib", calib), ("test", test), ("train", train)):
-        if size is not None and size < 0:
-            raise DataError(
-                f"split {name}", got=f"{size} images", expected="0 or more", fix="correct its size"
-            )
+    _check_sizes({"val": val, "calib": calib, "test": test, "train": train}, per_class)
     rng = np.random.default_rng(seed)
     parts = _given_parts(dataset)
     copies = _copies(dataset)
@@ -116,8 +118,44 @@ def make_splits(
     of_val = "val" if "val" in pools else "train"
     validated = _draw(dataset, pools[of_val], val, "val", rng)
     rest = np.setdiff1d(parts["train"], np.concatenate([tested, calibrated, validated]))
-    trained = _draw(dataset, rest, len(rest) if train is None else train, "train", rng)
+    if per_class is None:
+        trained = _draw(dataset, rest, len(rest) if train is None else train, "train", rng)
+    else:
+        trained = _draw_each(dataset, rest, per_class, rng)
     return Splits(train=trained, val=validated, calib=calibrated, test=tested)
+
+
+def _check_sizes(sizes: dict[str, int | None], per_class: int | None) -> None:
+    for name, size in sizes.items():
+        if size is not None and size < 0:
+            raise DataError(
+                f"split {name}", got=f"{size} images", expected="0 or more", fix="correct its size"
+            )
+    if per_class is None:
+        return
+    check_per_class(sizes["train"], per_class)
+    if per_class < 1:
+        raise DataError(
+            "per_class", got=f"{per_class} images", expected="1 or more", fix="correct the number"
+        )
+
+
+def check_per_class(train: int | None, per_class: int | None) -> None:
+    """Refuse two sizes of one split.
+
+    Raises:
+        ConfigError: When both are given.
+
+    Example:
+        >>> check_per_class(None, 20)
+    """
+    if train is not None and per_class is not None:
+        raise ConfigError(
+            "[data] train, per_class",
+            got=f"train = {train} and per_class = {per_class}",
+            expected="one of the two: both say how many images to train on",
+            fix="remove one of them",
+        )
 
 
 def _pool_of_calib(pools: dict[str, Indices], *, val: int, calib: int) -> str:
@@ -237,6 +275,34 @@ def _draw(
     chosen = [rng.permutation(pool[labels == label])[:quota] for label, quota in enumerate(quotas)]
     # Shuffled, so that the first images of a split are of every class.
     return rng.permutation(np.concatenate(chosen)).astype(np.int64)
+
+
+def _draw_each(
+    dataset: Dataset, pool: Indices, per_class: int, rng: np.random.Generator
+) -> Indices:
+    # A copy is no further example.
+    _, first = np.unique([dataset.ids[at] for at in pool], return_index=True)
+    pool = pool[np.sort(first)]
+    labels = dataset.labels[pool]
+    counts = np.bincount(labels, minlength=len(dataset.classes))
+    short = [label for label, count in enumerate(counts) if count < per_class]
+    if short:
+        named = ", ".join(f"{dataset.classes[label]!r} has {counts[label]}" for label in short[:5])
+        more = f" and {len(short) - 5} more classes have fewer too" if len(short) > 5 else ""
+        raise DataError(
+            f"split train of {dataset.name}",
+            got=f"{named}{more} (left for it after test, calib and val)",
+            expected=f"at least {per_class} distinct images of each class, as per_class says",
+            fix=f"set per_class to {counts.min()} or less, add images, or make the other splits "
+            "smaller"
+            if counts.min()
+            else "add images of the class, leave it out, or make the other splits smaller",
+        )
+    # A whole permutation of each class, whatever the number: so the images of a smaller one are
+    # among those of a larger one.
+    orders = [rng.permutation(pool[labels == label]) for label in range(len(counts))]
+    chosen = np.concatenate([order[:per_class] for order in orders])
+    return rng.permutation(chosen).astype(np.int64)
 
 
 def largest_remainder(available: NDArray[np.int64], size: int) -> NDArray[np.int64]:

@@ -77,11 +77,13 @@ class ReleaseConfig:
     report: ReportSection = field(default_factory=ReportSection)
 
     def to_json(self) -> dict[str, Any]:
-        """The config with every default written in, but those of [finetune] that came later.
+        """The config with every default written in, but those of keys that came later.
 
         Without them, the stages that an earlier edgetl made of the same file are still current.
         """
         table = asdict(self)
+        if self.data.per_class is None:
+            del table["data"]["per_class"]
         if self.finetune is not None:
             section = without_later_defaults(table["finetune"])
             table["finetune"] = {

@@ -23,6 +23,8 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "data.calib": "Samples that the temperature is fitted on.",
         "data.test": "Samples that decide the verdict, opened once, by the gate; the source's own "
         "test part when left out.",
+        "data.per_class": "In place of train: so many training samples of each class; the others "
+        "are not used.",
         "data.seed": "Of the draw of the splits.",
         "data.classes": "Names of the classes in place of the source's own, in label order.",
         "input": "What the classifier takes, and how a picture becomes that.",

@@ -106,7 +106,7 @@ def _data(config: ReleaseConfig) -> str:
     source = config.data.source
     kind, _, place = source.partition(":")
     if source in SOURCES:
-        return f"{source} comes with edgetl"
+        return f"{source} comes with edgetl{_few(config)}"
     if not is_source(source) or kind == "builtin":
         raise unknown_source(source)
     if not Path(place).exists():
@@ -116,7 +116,14 @@ def _data(config: ReleaseConfig) -> str:
             expected="a file or folder",
             fix="correct the path; it is relative to the config",
         )
-    return f"{place} is there; the data stage reads it"
+    return f"{place} is there; the data stage reads it{_few(config)}"
+
+
+def _few(config: ReleaseConfig) -> str:
+    count = config.data.per_class
+    if count is None:
+        return ""
+    return f"; trains on {_count(count, 'image')} of each class, and leaves the others unused"
 
 
 def _backends(config: ReleaseConfig) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Literal
 
+from edgetl.data.splits import check_per_class
 from edgetl.errors import ConfigError, SpecError
 from edgetl.extras import extra
 from edgetl.gate.policy import Policy
@@ -67,7 +68,8 @@ class DataConfig:
     """Where the labelled data comes from, and how many images each split takes.
 
     `train` and `test` may be left out: all that remain, and all of the source's own test part
-    (a source without one needs `test`).
+    (a source without one needs `test`). `per_class`, in place of `train`, takes so many training
+    images of each class and leaves the others unused.
     """
 
     source: str
@@ -77,6 +79,10 @@ class DataConfig:
     test: Count | None = None
     seed: Seed = 0
     classes: Texts | None = None
+    per_class: Count | None = None
+
+    def __post_init__(self) -> None:
+        check_per_class(self.train, self.per_class)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

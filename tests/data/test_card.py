@@ -53,6 +53,11 @@ def test_every_file_that_cannot_be_used_is_listed(pets: Path) -> None:
     assert all(f"train/cat/bad{at}.jpg" in text for at in range(12))
 
 
+def test_the_class_that_bounds_the_shots_is_said(pets: Path) -> None:
+    said = "fewest            3 of dog: per_class has to be below"
+    assert said in dataset_card(f"folder:{pets}").lines()
+
+
 def test_copies_conflicts_and_constant_pictures(pets: Path) -> None:
     data = (pets / "train" / "cat" / "000.png").read_bytes()
     (pets / "train" / "cat" / "copy.png").write_bytes(data)

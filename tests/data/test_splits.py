@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgetl.data.dataset import content_ids
 from edgetl.data.splits import check_disjoint, largest_remainder, make_splits
-from edgetl.errors import DataError
+from edgetl.errors import ConfigError, DataError
 
 
 def shares(dataset, indices) -> list[int]:
@@ -240,3 +240,58 @@ def test_a_trained_network_changes_no_split_that_it_may_have(make_dataset) -> No
         again = make_splits(dataset, **sizes, trained_elsewhere=True)
         for (_, one), (_, other) in zip(plain.items(), again.items(), strict=True):
             assert np.array_equal(one, other)
+
+
+def test_per_class_takes_as_many_of_each_class_and_changes_no_other_split(make_dataset) -> None:
+    dataset = make_dataset([40, 60, 90])
+    sizes = {"val": 19, "calib": 19, "test": 38, "seed": 4}
+    whole = make_splits(dataset, **sizes, train=None)
+    few = make_splits(dataset, **sizes, train=None, per_class=5)
+    more = make_splits(dataset, **sizes, train=None, per_class=20)
+    assert shares(dataset, few.train) == [5, 5, 5] and shares(dataset, more.train) == [20, 20, 20]
+    # Of one seed the fewer are among the more, so that a curve over shots adds images.
+    assert set(few.train) < set(more.train) < set(whole.train)
+    for name in ("val", "calib", "test"):
+        assert np.array_equal(getattr(whole, name), getattr(few, name))
+    again = make_splits(dataset, **sizes, train=None, per_class=5)
+    other = make_splits(dataset, **(sizes | {"seed": 5}), train=None, per_class=5)
+    assert np.array_equal(few.train, again.train) and set(few.train) != set(other.train)
+    # Mixed, so that the first images are of every class.
+    assert len(set(dataset.labels[few.train][:8])) > 1
+
+
+def test_fewer_images_than_shots_name_the_class_and_its_count(make_dataset) -> None:
+    dataset = make_dataset([40, 9, 40])
+    sizes = {"val": 8, "calib": 8, "test": 9, "train": None, "seed": 0}
+    with pytest.raises(DataError, match=r"'class 1' has 6 .*at least 7 distinct") as caught:
+        make_splits(dataset, **sizes, per_class=7)
+    assert "set per_class to 6 or less" in caught.value.fix
+    assert shares(dataset, make_splits(dataset, **sizes, per_class=6).train) == [6, 6, 6]
+
+
+def test_shots_are_distinct_images(make_dataset) -> None:
+    dataset = make_dataset([30, 30])
+    copied = np.concatenate([dataset.images, dataset.images[:20].repeat(3, axis=0)])
+    labels = np.concatenate([dataset.labels, np.zeros(60, np.int64)])
+    dataset = replace(dataset, images=copied, labels=labels, ids=content_ids(copied))
+    splits = make_splits(dataset, val=4, calib=4, test=4, train=None, seed=0, per_class=20)
+    ids = [dataset.ids[at] for at in splits.train]
+    assert shares(dataset, splits.train) == [20, 20] and len(set(ids)) == 40
+
+
+@pytest.mark.parametrize(
+    ("train", "per_class", "error"), [(30, 5, ConfigError), (None, 0, DataError)]
+)
+def test_two_sizes_of_train_or_none_of_it_are_refused(
+    make_dataset, train: int | None, per_class: int, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="per_class"):
+        make_splits(
+            make_dataset([30, 30]),
+            val=4,
+            calib=4,
+            test=4,
+            train=train,
+            seed=0,
+            per_class=per_class,
+        )

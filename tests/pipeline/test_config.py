@@ -52,6 +52,13 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
     assert config.gate.policy.max_accuracy_drop == 0.01
 
 
+def test_shots_are_part_of_the_data_and_older_configs_read_as_before(tmp_path: Path) -> None:
+    few = load(tmp_path, GOOD.replace("val = 100", "val = 100\nper_class = 5"))
+    assert few.data.per_class == 5 and few.to_json()["data"]["per_class"] == 5
+    # Without it the data stage's key is what it was: a finished run is not done again.
+    assert "per_class" not in load(tmp_path, GOOD).to_json()["data"]
+
+
 @pytest.mark.parametrize("name", ["digits.toml", "fashion_mnist.toml"])
 def test_the_examples_load(name: str) -> None:
     assert isinstance(load_config(EXAMPLES / name).input.spec(), ImageInput)
@@ -74,6 +81,9 @@ def test_a_table_builds_the_same_config_and_keeps_which_limits_were_stated(tmp_p
         ('schema = "edgetl.config/1"', 'schema = "edgetl.config/2"', "schema"),
         ('schema = "edgetl.config/1"\n', "", "schema"),
         ("val = 100", "val = 0", "val"),
+        ("val = 100", "val = 100\nper_class = 0", "per_class"),
+        ("val = 100", "val = 100\ntrain = 50\nper_class = 5", "one of the two"),
+        ('architecture = "mlp"', 'architecture = "mlp:0"', "mlp:10"),
         ("val = 100", 'val = "100"', "val"),
         ("val = 100", "valid = 100\nval = 100", "'val'"),
         ("val = 100", "val = 100\nval = 100", "line 8"),

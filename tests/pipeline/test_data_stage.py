@@ -5,7 +5,7 @@ import pytest
 
 from edgetl.data.dataset import Dataset, content_ids
 from edgetl.data.splits import make_splits
-from edgetl.pipeline.stages.data import calib_from
+from edgetl.pipeline.stages.data import calib_from, few_of
 
 
 def dataset(parts: tuple[str, ...] | None) -> Dataset:
@@ -37,3 +37,10 @@ def dataset(parts: tuple[str, ...] | None) -> Dataset:
 def test_where_calib_came_from_is_said(parts: tuple[str, ...] | None, said: str | None) -> None:
     toy = dataset(parts)
     assert calib_from(toy, make_splits(toy, val=6, calib=8, test=4, train=None, seed=0)) == said
+
+
+def test_what_shots_leave_unused_is_said() -> None:
+    toy = dataset(None)
+    splits = make_splits(toy, val=6, calib=8, test=4, train=None, seed=0, per_class=3)
+    assert few_of(toy, splits, 3) == ("train: 3 images of each class; 36 images are not used")
+    assert few_of(toy, splits, None) is None

@@ -47,6 +47,12 @@ def test_data_that_is_not_there(config, tmp_path: Path) -> None:
     assert str(tmp_path / "none") in error.got
 
 
+def test_the_plan_says_how_many_shots_it_trains_on(config, tmp_path: Path) -> None:
+    assert "of each class" not in look(config, tmp_path / "run")["data"].detail
+    few = changed(config, "data", train=None, per_class=3)
+    assert "trains on 3 images of each class" in look(few, tmp_path / "run")["data"].detail
+
+
 def test_a_backend_that_is_not_installed_is_asked_for_by_candidates_only(
     config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

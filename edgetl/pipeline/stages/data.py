@@ -26,6 +26,7 @@ def run(context: StageContext, out: Path) -> None:
         calib=data.calib,
         test=data.test,
         seed=data.seed,
+        per_class=data.per_class,
         trained_elsewhere=context.config.model is not None,
     )
     save_splits(out, dataset, splits)
@@ -34,8 +35,17 @@ def run(context: StageContext, out: Path) -> None:
         f"{len(splits.calib)} calib, {len(splits.test)} test images, "
         f"{len(dataset.classes)} classes"
     )
-    if (where := calib_from(dataset, splits)) is not None:
-        context.reporter.note(where)
+    for note in (few_of(dataset, splits, data.per_class), calib_from(dataset, splits)):
+        if note is not None:
+            context.reporter.note(note)
+
+
+def few_of(dataset: Dataset, splits: Splits, per_class: int | None) -> str | None:
+    """Say what training with so many images of each class leaves unused; None without a number."""
+    if per_class is None:
+        return None
+    used = sum(len(indices) for _, indices in splits.items())
+    return f"train: {per_class} images of each class; {len(dataset) - used} images are not used"
 
 
 def calib_from(dataset: Dataset, splits: Splits) -> str | None:
