@@ -66,13 +66,13 @@ class Distillation:
 
     Example:
         >>> Distillation(teacher=nn.Linear(4, 2), teacher_digest="0" * 64, weight=1.0).temperature
-        4.0
+        2.0
     """
 
     teacher: Callable[[Tensor], Tensor]
     teacher_digest: str
     weight: float
-    temperature: float = 4.0
+    temperature: float = 2.0
 
     def __post_init__(self) -> None:
         check_weight("distillation.weight", self.weight)

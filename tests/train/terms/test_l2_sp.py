@@ -71,7 +71,7 @@ def test_a_pull_to_the_start_beats_one_to_zero_where_the_start_is_right(inputs: 
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        ends.append(float((network[0].weight - before).norm()))  # type: ignore[operator]
+        ends.append(float((network[0].weight.detach() - before).norm()))  # type: ignore[operator]
     assert ends[0] < 0.5 * ends[1]
 
 

@@ -1,0 +1,202 @@
+"""Classes added later to a classifier, without forgetting the earlier ones; forgetting measured.
+
+The new classifier starts as the old one: its body, and its head with a row for each new class
+below the old rows, so that an old class keeps its index. Learning without forgetting and EWC then
+hold it to the old answers and to the weights that mattered, without images of the old classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from edgetl.data.store import SplitPart
+from edgetl.errors import ConfigError, DataError
+from edgetl.files import write_json
+from edgetl.pipeline.forgetting import FORGETTING_FILE, Forgetting, measure_forgetting
+from edgetl.pipeline.previous import Previous, read_previous, starting_weights, with_new_classes
+from edgetl.reference.checkpoint import load_classifier
+from edgetl.reference.description import ClassifierDescription
+from edgetl.train.config import FinetuneConfig
+from edgetl.train.loop import FinetuneResult, finetune
+from edgetl.train.progress import Progress
+from edgetl.train.terms.base import TermMaker
+from edgetl.train.terms.checks import check_weight
+from edgetl.train.terms.ewc import Ewc, fisher_of
+from edgetl.train.terms.keep_answers import KeepAnswers
+
+__all__ = [
+    "Forgetting",
+    "LearnedClasses",
+    "Previous",
+    "learn_classes",
+    "measure_forgetting",
+    "previous_terms",
+    "read_previous",
+    "starting_weights",
+    "with_new_classes",
+]
+
+# Above it one class is drawn an image: every class would cost one backward pass an image.
+_MOST_EXPECTED = 32
+_FISHER_IMAGES = 500
+
+
+def previous_terms(
+    previous: Previous,
+    *,
+    ewc: float = 0.0,
+    lwf: float = 0.0,
+    temperature: float = 2.0,
+    images: int | None = _FISHER_IMAGES,
+    seed: int = 0,
+) -> tuple[TermMaker, ...]:
+    """The terms that hold a classifier to what it was; a weight of 0 leaves its term out.
+
+    Args:
+        previous: With `Previous.train` for EWC.
+        ewc: The weight of `edgetl.train.terms.ewc.Ewc`.
+        lwf: The weight of `edgetl.train.terms.keep_answers.KeepAnswers`.
+        temperature: Of the latter.
+        images: How many images EWC's Fisher information is taken from; None for all. Up to 32
+            classes it is the expectation over the model's own labels, above that one label an
+            image is drawn from them.
+        seed: Of these draws.
+
+    Raises:
+        ConfigError: For a weight below 0, NaN or infinite, or EWC without the old images.
+    """
+    check_weight("previous.ewc", ewc)
+    check_weight("previous.lwf", lwf)
+    known = len(previous.classes)
+    terms: list[TermMaker] = []
+    if lwf > 0:
+        terms.append(KeepAnswers(weight=lwf, temperature=temperature, known=known))
+    if ewc > 0:
+        if previous.train is None:
+            raise ConfigError(
+                "previous.ewc",
+                got=f"{ewc} and no images of the old task",
+                expected="the images that the old classifier was trained on",
+                fix="name the finished run that trained it, or take lwf, which needs none",
+            )
+        fisher = fisher_of(
+            previous.network,
+            previous.train,
+            description=previous.description,
+            labels="expected" if known <= _MOST_EXPECTED else "sampled",
+            images=images,
+            seed=seed,
+        )
+        parameters = previous.network.named_parameters()
+        anchors = {name: value.detach().clone() for name, value in parameters}
+        terms.append(Ewc(weight=ewc, anchors=anchors, fisher=fisher))
+    return tuple(terms)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedClasses:
+    """What `learn_classes` made: the training's result, all labels, and what was forgotten."""
+
+    finetuned: FinetuneResult
+    classes: tuple[str, ...]
+    forgetting: Forgetting
+
+
+def learn_classes(
+    config: FinetuneConfig,
+    previous: Previous,
+    train: SplitPart,
+    val: SplitPart,
+    *,
+    classes: tuple[str, ...],
+    out: Path,
+    ewc: float = 0.0,
+    lwf: float = 1.0,
+    temperature: float = 2.0,
+    progress: Progress | None = None,
+    code: Path | None = None,
+) -> LearnedClasses:
+    """Teach a classifier more classes from images of these alone, and say what it forgot.
+
+    Args:
+        config: How to train; its `weights` are not read, for the start is the old classifier.
+        previous: From `read_previous`; `held_out` must be there, and `train` for EWC.
+        train, val: Images of the new task. Old classes may be among them.
+        classes: The names of their labels, in order: new ones, and old ones by their name.
+        out: The result's folder: the checkpoint, history.json and forgetting.json.
+        ewc, lwf, temperature: As `previous_terms`; both weights 0 is plain fine-tuning.
+        progress, code: As `edgetl.train.loop.finetune`.
+
+    Returns:
+        The training's result, the labels (old, then new), and the forgetting.
+
+    Raises:
+        ConfigError: For another architecture or head than the old classifier's, no held-out
+            images, or weights that cannot be used.
+        CheckpointError, DataError: As `finetune`.
+
+    Example:
+        >>> from edgetl.data.sources import open_dataset
+        >>> first = read_previous(Path("runs/digits"))  # doctest: +SKIP
+        >>> config = FinetuneConfig(architecture="resnet50", weights="none",
+        ...                         recipe="full")  # doctest: +SKIP
+        >>> learned = learn_classes(config, first, train, val, classes=("5", "6"),
+        ...                         out=Path("more"), lwf=1.0)  # doctest: +SKIP
+        >>> print(learned.forgetting.sentence)  # doctest: +SKIP
+    """
+    description = previous.description
+    _check_same(config, description)
+    if previous.held_out is None:
+        raise ConfigError(
+            "previous",
+            got="no held-out images of the old task",
+            expected="images on which forgetting can be seen",
+            fix="read the classifier with its run, or give held_out",
+        )
+    every = with_new_classes(previous.classes, classes)
+    terms = previous_terms(previous, ewc=ewc, lwf=lwf, temperature=temperature, seed=config.seed)
+    weights = starting_weights(previous, every, out, seed=config.seed, code=code)
+    taught, checked = (_relabelled(part, classes, every) for part in (train, val))
+    result = finetune(
+        replace(config, weights=str(weights)),
+        taught,
+        checked,
+        input=description.input,
+        classes=every,
+        out=out,
+        progress=progress,
+        code=code,
+        terms=terms,
+    )
+    network, after = load_classifier(out, code=code)
+    forgetting = measure_forgetting(previous, network, after, new=checked)
+    write_json(out / FORGETTING_FILE, forgetting.to_json())
+    return LearnedClasses(finetuned=result, classes=every, forgetting=forgetting)
+
+
+def _check_same(config: FinetuneConfig, description: ClassifierDescription) -> None:
+    for name in ("architecture", "head_kind", "head_width"):
+        asked, had = getattr(config, name), getattr(description, name)
+        if asked != had:
+            raise ConfigError(
+                name,
+                got=repr(asked),
+                expected=f"{had!r}, as the previous classifier has",
+                fix=f"set {name} to that",
+            )
+
+
+def _relabelled(part: SplitPart, names: tuple[str, ...], classes: tuple[str, ...]) -> SplitPart:
+    """The same images with the labels' places in another list of classes."""
+    if len(part.labels) and int(part.labels.max()) >= len(names):
+        raise DataError(
+            "images of the new classes",
+            got=f"the label {int(part.labels.max())}",
+            expected=f"0 to {len(names) - 1}, for {len(names)} classes",
+            fix="name every class, in the order of the labels",
+        )
+    places = np.array([classes.index(name) for name in names], np.int64)
+    return replace(part, labels=places[part.labels])
