@@ -13,6 +13,7 @@ from edgetl.cli import (
 )
 from edgetl.cli.arguments import add_common, positive_int
 from edgetl.cli.bench_parser import add_bench
+from edgetl.cli.choose_parser import add_choose
 from edgetl.cli.command_parser import Parser, add_command
 from edgetl.cli.gate_parser import add_gate, add_judged, add_run
 
@@ -30,6 +31,7 @@ STAGES = {
 def add_release_commands(commands: Any) -> None:
     """Add them in the order in which they are used."""
     _add_init(commands)
+    add_choose(commands)
     _add_release(commands)
     for name, text in STAGES.items():
         if name == "bundle":
