@@ -16,7 +16,13 @@ from edgetl.data.store import SplitPart
 from edgetl.errors import ConfigError, DataError
 from edgetl.files import write_json
 from edgetl.pipeline.forgetting import FORGETTING_FILE, Forgetting, measure_forgetting
-from edgetl.pipeline.previous import Previous, read_previous, starting_weights, with_new_classes
+from edgetl.pipeline.previous import (
+    Previous,
+    check_classes,
+    read_previous,
+    starting_weights,
+    with_new_classes,
+)
 from edgetl.reference.checkpoint import load_classifier
 from edgetl.reference.description import ClassifierDescription
 from edgetl.train.config import FinetuneConfig
@@ -26,6 +32,7 @@ from edgetl.train.terms.base import TermMaker
 from edgetl.train.terms.checks import check_weight
 from edgetl.train.terms.ewc import Ewc, fisher_of
 from edgetl.train.terms.keep_answers import KeepAnswers
+from edgetl.train.terms.own_softmax import OwnSoftmax
 
 __all__ = [
     "Forgetting",
@@ -46,6 +53,8 @@ _FISHER_IMAGES = 500
 
 def previous_terms(
     previous: Previous,
+    config: FinetuneConfig,
+    classes: tuple[str, ...],
     *,
     ewc: float = 0.0,
     lwf: float = 0.0,
@@ -55,8 +64,14 @@ def previous_terms(
 ) -> tuple[TermMaker, ...]:
     """The terms that hold a classifier to what it was; a weight of 0 leaves its term out.
 
+    With `lwf` the new classes also get a softmax of their own, as in its paper
+    (`edgetl.train.terms.own_softmax`): without it the old answers stay as they were among one
+    another, and new classes take nearly all their images.
+
     Args:
         previous: With `Previous.train` for EWC.
+        config: How it is trained.
+        classes: All labels, the old ones first.
         ewc: The weight of `edgetl.train.terms.ewc.Ewc`.
         lwf: The weight of `edgetl.train.terms.keep_answers.KeepAnswers`.
         temperature: Of the latter.
@@ -66,14 +81,20 @@ def previous_terms(
         seed: Of these draws.
 
     Raises:
-        ConfigError: For a weight below 0, NaN or infinite, or EWC without the old images.
+        ConfigError: For a weight below 0, NaN or infinite, EWC without the old images, fewer
+            classes than before, or `lwf` for new classes beside another loss than plain
+            cross-entropy.
     """
     check_weight("previous.ewc", ewc)
     check_weight("previous.lwf", lwf)
+    check_classes(previous.classes, classes)
     known = len(previous.classes)
     terms: list[TermMaker] = []
     if lwf > 0:
         terms.append(KeepAnswers(weight=lwf, temperature=temperature, known=known))
+        if len(classes) > known:
+            _check_plain_loss(config)
+            terms.append(OwnSoftmax(known=known))
     if ewc > 0:
         if previous.train is None:
             raise ConfigError(
@@ -94,6 +115,18 @@ def previous_terms(
         anchors = {name: value.detach().clone() for name, value in parameters}
         terms.append(Ewc(weight=ewc, anchors=anchors, fisher=fisher))
     return tuple(terms)
+
+
+def _check_plain_loss(config: FinetuneConfig) -> None:
+    plain = {"loss": "cross-entropy", "class_weights": "none", "label_smoothing": 0.0}
+    for name, value in plain.items():
+        if getattr(config, name) != value:
+            raise ConfigError(
+                name,
+                got=f"{getattr(config, name)!r}, with learning without forgetting",
+                expected=f"{value!r}: new classes get a softmax of their own",
+                fix=f"leave {name} out, or take ewc alone",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +190,9 @@ def learn_classes(
             fix="read the classifier with its run, or give held_out",
         )
     every = with_new_classes(previous.classes, classes)
-    terms = previous_terms(previous, ewc=ewc, lwf=lwf, temperature=temperature, seed=config.seed)
+    terms = previous_terms(
+        previous, config, every, ewc=ewc, lwf=lwf, temperature=temperature, seed=config.seed
+    )
     weights = starting_weights(previous, every, out, seed=config.seed, code=code)
     taught, checked = (_relabelled(part, classes, every) for part in (train, val))
     result = finetune(
