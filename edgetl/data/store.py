@@ -215,9 +215,14 @@ class SplitStore:
         Raises:
             DataError: Naming the image and the two splits.
         """
-        check_disjoint({name: self._ids(name) for name in SPLIT_NAMES})
+        check_disjoint({name: self.ids(name) for name in SPLIT_NAMES})
 
-    def _ids(self, name: str) -> tuple[str, ...]:
+    def ids(self, name: str) -> tuple[str, ...]:
+        """The ids of a split's samples, the test split's too: no image and no label is read.
+
+        Raises:
+            DataError: When the file is not one of a split.
+        """
         path = self.folder / f"{name}.npz"
         return _decode_ids(read_npz(path, names=("ids",))["ids"])
 

@@ -19,6 +19,7 @@ from edgetl.data.sources import source_files
 from edgetl.files import sha256_file
 from edgetl.pipeline.config import WEIGHTS_SUFFIXES, ReleaseConfig
 from edgetl.pipeline.run_folder import RunFolder, stage_key
+from edgetl.pipeline.transfer_files import term_files
 from edgetl.reference.user_code import source_hashes
 from edgetl.version import __version__
 
@@ -196,6 +197,8 @@ def _outside(stage: Stage, config: ReleaseConfig) -> Mapping[str, str]:
     files = source_files(config.data.source) if stage.name == "data" else {}
     if stage.name == "finetune":
         files |= _model_files(config)
+        if config.finetune is not None:
+            files |= term_files(config.finetune)
     if stage.runs_network:
         files |= _network_code(config)
     # The export holds the transform against edgetl's preprocessing, the report's waterfall too.

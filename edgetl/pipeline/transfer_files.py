@@ -1,0 +1,46 @@
+"""The files outside a run that the terms of its training are made from, by their hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from edgetl.data.sources import source_files
+from edgetl.files import sha256_file
+from edgetl.pipeline.sections import FinetuneSection
+from edgetl.reference.description import DESCRIPTION_FILE, ONNX_FILE, WEIGHTS_FILE
+
+_CHECKPOINT = (DESCRIPTION_FILE, WEIGHTS_FILE, ONNX_FILE)
+# A run's folder may be named for the classifier in it.
+_PLACES = ("", "finetune/", "calibrate/")
+_SPLITS = ("data/splits.json", "data/train.npz")
+
+
+def term_files(section: FinetuneSection) -> dict[str, str]:
+    """What decides the terms beside the config: a name for each file -> SHA-256 of its content.
+
+    The source's data, the teacher's checkpoint, the previous classifier's, and the data of its
+    run. What is missing is left out: making the terms says what is wrong. Nothing is read when no
+    table names a file, so that the keys of other runs stay what they were.
+
+    Example:
+        >>> term_files(FinetuneSection(architecture="mlp", weights="none"))
+        {}
+    """
+    files: dict[str, str] = {}
+    if section.source is not None:
+        found = source_files(section.source.data)
+        files |= {f"source {name}": digest for name, digest in found.items()}
+    if section.distillation is not None:
+        files |= _hashes("teacher", section.distillation.teacher, _CHECKPOINT)
+    if section.previous is not None:
+        names = tuple(place + name for place in _PLACES for name in _CHECKPOINT)
+        files |= _hashes("previous", section.previous.classifier, (*names, *_SPLITS))
+        if section.previous.run is not None:
+            files |= _hashes("previous run", section.previous.run, _SPLITS)
+    return files
+
+
+def _hashes(what: str, folder: str, names: Iterable[str]) -> dict[str, str]:
+    files = {name: Path(folder) / name for name in names}
+    return {f"{what} {name}": sha256_file(file) for name, file in files.items() if file.is_file()}

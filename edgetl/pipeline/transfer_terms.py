@@ -1,0 +1,153 @@
+"""From the tables of ``[finetune]`` to what training takes: terms of the loss, and source data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgetl.errors import ConfigError
+from edgetl.pipeline.config import training_config
+from edgetl.pipeline.context import StageContext
+from edgetl.pipeline.continual import previous_terms, read_previous, starting_weights
+from edgetl.pipeline.sections import (
+    DistillationSection,
+    FinetuneSection,
+    KeepAnswersSection,
+    PreviousSection,
+    SourceSection,
+)
+from edgetl.pipeline.source_data import open_source
+from edgetl.train.feed import SourceData
+from edgetl.train.terms.base import TermMaker
+from edgetl.train.terms.coral import Coral
+from edgetl.train.terms.dann import Dann
+from edgetl.train.terms.distillation import Distillation, teacher_from
+from edgetl.train.terms.joint import JointSource
+from edgetl.train.terms.keep_answers import KeepAnswers
+from edgetl.train.terms.l2_sp import L2Sp
+
+_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """What the tables of ``[finetune]`` add to a training.
+
+    Attributes:
+        terms, sources: For `edgetl.train.loop.finetune`.
+        weights: What training must start from in place of the section's own: the previous
+            classifier with a row for each new class. None without ``[finetune.previous]``.
+    """
+
+    terms: tuple[TermMaker, ...] = ()
+    sources: tuple[SourceData, ...] = ()
+    weights: Path | None = None
+
+
+def transfer_terms(context: StageContext, weights: str) -> Transfer:
+    """Make the terms and open the source data that a config asks for.
+
+    ``joint`` adds the source's cross-entropy by a head of its own. ``dann`` and ``coral`` add
+    theirs beside that of the source's labels with weight 1, as in both papers; there `schedule`
+    is of the labels' part, and `weight` of the domains'.
+
+    Args:
+        context: The finetune stage's.
+        weights: What training starts from: the section's, or the file that "letters" became.
+
+    Raises:
+        ConfigError: For a weight below 0, source data with a body that never trains, answers to
+            be kept of weights that are no file, or a previous classifier of other classes.
+        DataError: For a source that does not fit, is too small, or is judged on.
+        CheckpointError: For a teacher or a previous classifier that cannot be used.
+    """
+    section = context.config.finetune
+    if section is None:
+        return Transfer()
+    terms: list[TermMaker] = []
+    start: Path | None = None
+    if section.l2_sp is not None:
+        terms.append(L2Sp(weight=section.l2_sp.weight, head_weight=section.l2_sp.head_weight))
+    if section.keep_answers is not None:
+        terms.append(_keep_answers(section.keep_answers, weights))
+    if section.distillation is not None:
+        terms.append(_distillation(context, section.distillation))
+    if section.previous is not None:
+        start = _previous(context, section.previous, terms)
+    sources: tuple[SourceData, ...] = ()
+    if section.source is not None:
+        _check_body_trains(section)
+        terms += _source_terms(section.source)
+        sources = (open_source(context, section.source),)
+    return Transfer(terms=tuple(terms), sources=sources, weights=start)
+
+
+def _source_terms(section: SourceSection) -> Iterator[TermMaker]:
+    schedule = section.schedule or "constant"
+    if section.method == "joint":
+        yield JointSource(weight=section.weight, schedule=schedule)
+        return
+    yield JointSource(weight=1.0, schedule=schedule)
+    yield Dann(weight=section.weight) if section.method == "dann" else Coral(weight=section.weight)
+
+
+def _check_body_trains(section: FinetuneSection) -> None:
+    if section.recipe == "linear-probe":
+        raise ConfigError(
+            "[finetune.source]",
+            got="recipe = 'linear-probe', which freezes the body",
+            expected="a body that the source's images can change",
+            fix="write recipe = 'two-stage' or 'full', or take the table out",
+        )
+
+
+def _keep_answers(section: KeepAnswersSection, weights: str) -> KeepAnswers:
+    if not weights.endswith(_SUFFIX):
+        raise ConfigError(
+            "[finetune.keep_answers]",
+            got=f"weights = {weights!r}",
+            expected=f'the source model\'s {_SUFFIX} file, or "letters": its head is needed too',
+            fix="save the source model's weights, name the file in weights, or take l2_sp, which "
+            "looks at the body alone",
+        )
+    return KeepAnswers(
+        weight=section.weight, temperature=section.temperature, source_weights=Path(weights)
+    )
+
+
+def _distillation(context: StageContext, section: DistillationSection) -> Distillation:
+    teacher = teacher_from(
+        Path(section.teacher),
+        input=context.input,
+        classes=context.splits.classes,
+        code=context.code,
+    )
+    return Distillation(
+        teacher=teacher.answer,
+        teacher_digest=teacher.digest,
+        weight=section.weight,
+        temperature=section.temperature,
+    )
+
+
+def _previous(context: StageContext, section: PreviousSection, terms: list[TermMaker]) -> Path:
+    previous = read_previous(
+        Path(section.classifier),
+        run=None if section.run is None else Path(section.run),
+        code=context.code,
+    )
+    classes, seed = context.splits.classes, context.config.seed
+    terms += previous_terms(
+        previous,
+        training_config(context.config, weights="none"),
+        classes,
+        ewc=section.ewc,
+        lwf=section.lwf,
+        temperature=section.temperature,
+        seed=seed,
+    )
+    # Beside the training's own states, whose folder they share the life of.
+    return starting_weights(
+        previous, classes, context.scratch / "previous", seed=seed, code=context.code
+    )
