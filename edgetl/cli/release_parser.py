@@ -15,6 +15,7 @@ from edgetl.cli.arguments import add_common, positive_int
 from edgetl.cli.bench_parser import add_bench
 from edgetl.cli.choose_parser import add_choose
 from edgetl.cli.command_parser import Parser, add_command
+from edgetl.cli.finetune_parser import add_finetune
 from edgetl.cli.gate_parser import add_gate, add_judged, add_run
 
 STAGES = {
@@ -38,6 +39,8 @@ def add_release_commands(commands: Any) -> None:
             add_gate(commands)
         if name == "bench":
             add_bench(commands, text)
+        elif name == "finetune":
+            add_finetune(commands, "choose how to train on your data, or train as a config says")
         else:
             _add_stage(commands, name, text)
     _add_report(commands)

@@ -109,9 +109,7 @@ def train_together(
     return found
 
 
-def take_part(
-    reporter: Reporter, train: Train, root: Path, launch: Launch, device: str, log: Path
-) -> None:
+def take_part(reporter: Reporter, root: Path, launch: Launch, device: str, log: Path) -> None:
     """Train on a machine of another rank than 0, which holds the run's folder too (shared).
 
     Waits up to 15 minutes for machine 0. Nothing is written here but a log.
@@ -120,6 +118,8 @@ def take_part(
         EdgetlError: As `train_together`.
         UnavailableError: When machine 0 does not answer.
     """
+    from edgetl.pipeline.stages.finetune import train
+
     check_devices(launch, device)
     reporter.note(f"machine {launch.rank} of {launch.machines}: waiting for {launch.address}")
     _run(train, root, reporter, launch, log=log)

@@ -23,6 +23,8 @@ _STEPS_OF_AN_EPOCH = 10
 _HEAD_EPOCHS = 3
 _WITH_A_HEAD_PHASE = ("two-stage", "gradual")
 
+ASKED = "asked for"
+
 _KUMAR = "Kumar 2022, arXiv:2202.10054"
 _KORNBLITH = "Kornblith 2019, arXiv:1805.08974"
 _MENON = "Menon 2020, arXiv:2007.07314"
@@ -65,6 +67,16 @@ class Chosen:
     value: Any
     why: str
 
+    @staticmethod
+    def by_wish(value: Any) -> Chosen:
+        """A value that was asked for."""
+        return Chosen(value=value, why=ASKED)
+
+    @property
+    def asked(self) -> bool:
+        """Whether the value was asked for."""
+        return self.why == ASKED
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeChoice:
@@ -102,12 +114,8 @@ def choose_recipe(
         >>> choose_recipe(facts, weights="none").recipe
         'full'
     """
-    chosen = (
-        _recipe(facts, weights)
-        if recipe is None
-        else Chosen(value=recipe, why="asked for; the choices below follow it")
-    )
-    batch = _batch(facts) if batch_size is None else Chosen(value=batch_size, why="asked for")
+    chosen = _recipe(facts, weights) if recipe is None else Chosen.by_wish(recipe)
+    batch = _batch(facts) if batch_size is None else Chosen.by_wish(batch_size)
     keys = {"recipe": chosen, "epochs": _epochs(facts, weights, chosen.value, batch.value)}
     if chosen.value in _WITH_A_HEAD_PHASE:
         keys["head_epochs"] = Chosen(

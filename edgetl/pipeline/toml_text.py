@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from edgetl.errors import UsageError
 
@@ -65,3 +67,33 @@ def plain(text: str) -> str:
         'two lines'
     """
     return "".join(one if one.isprintable() else " " for one in text)
+
+
+def toml_document(table: Mapping[str, Any]) -> str:
+    """A table of texts, numbers, booleans, lists of these, and tables, as a TOML file.
+
+    Example:
+        >>> print(toml_document({"name": "a", "data": {"val": 2}}), end="")
+        name = "a"
+        <BLANKLINE>
+        [data]
+        val = 2
+    """
+    return "\n".join(_document(table, ())) + "\n"
+
+
+def _document(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    inner = {key: one for key, one in table.items() if isinstance(one, Mapping)}
+    plain_keys = [key for key in table if key not in inner]
+    if path and (plain_keys or not inner):
+        yield from ("", f"[{'.'.join(map(_key, path))}]")
+    for key in plain_keys:
+        yield f"{_key(key)} = {toml_value(table[key])}"
+    for key, one in inner.items():
+        yield from _document(one, (*path, key))
+
+
+def _key(name: str) -> str:
+    """A key as it is, or in quotation marks where TOML wants them."""
+    bare = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    return name if bare else toml_value(name)
