@@ -311,6 +311,7 @@ def training_config(config: ReleaseConfig, *, weights: str) -> FinetuneConfig:
         cutmix=section.cutmix,
         head_kind=section.head_kind,
         head_width=section.head_width,
+        choose_weight_decay=section.choose_weight_decay,
         lora_rank=section.lora_rank,
         lora_alpha=section.lora_alpha,
         lora_layers=section.lora_layers,

@@ -82,6 +82,8 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "finetune.cutmix": "Alpha of CutMix; 0 is off.",
         "finetune.head_kind": "What the network ends in.",
         "finetune.head_width": "Hidden units of the head mlp.",
+        "finetune.choose_weight_decay": "Choose the head's weight decay by cross-validation on the "
+        "training samples.",
         "finetune.lora_rank": "The rank of the additions of the recipe lora.",
         "finetune.lora_alpha": "Their scale, over the rank.",
         "finetune.lora_layers": "Names or endings of names of the layers that get one; those of "

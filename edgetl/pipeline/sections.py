@@ -297,6 +297,7 @@ class FinetuneSection:
     cutmix: Weight = 0.0
     head_kind: HeadKind = "linear"
     head_width: Count = 1024
+    choose_weight_decay: bool = False
     lora_rank: Count = 8
     lora_alpha: Positive = 16.0
     lora_layers: Texts | None = None

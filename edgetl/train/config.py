@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from edgetl.errors import ConfigError
+from edgetl.reference.architectures import HEAD_WIDTH, HeadKind
 
 Recipe = Literal["linear-probe", "two-stage", "gradual", "full", "lp-ft", "lora"]
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -18,7 +19,6 @@ TrainDevice = Literal["auto", "cpu", "cuda"]
 Loss = Literal["cross-entropy", "focal", "logit-adjusted"]
 ClassWeights = Literal["none", "balanced", "effective"]
 Sampler = Literal["shuffle", "balanced"]
-HeadKind = Literal["linear", "mlp", "cosine", "prototype"]
 
 _CHOICES = MappingProxyType(
     {
@@ -39,7 +39,7 @@ _CHOICES = MappingProxyType(
 _LATER = (
     *("head", "optimizer", "schedule", "train_from", "layer_decay", "accumulate", "ema"),
     *("loss", "focal_gamma", "logit_adjustment", "class_weights", "sampler", "mixup", "cutmix"),
-    *("head_kind", "head_width", "lora_rank", "lora_alpha", "lora_layers"),
+    *("head_kind", "head_width", "choose_weight_decay", "lora_rank", "lora_alpha", "lora_layers"),
 )
 # A setting -> the setting that it says more about, and the values of that with which it counts.
 _BELONGS_TO = MappingProxyType(
@@ -50,6 +50,7 @@ _BELONGS_TO = MappingProxyType(
         "lora_rank": ("recipe", ("lora",)),
         "lora_alpha": ("recipe", ("lora",)),
         "lora_layers": ("recipe", ("lora",)),
+        "choose_weight_decay": ("recipe", ("linear-probe", "two-stage", "gradual", "lp-ft")),
         "train_from": ("recipe", ("two-stage", "gradual", "full", "lp-ft")),
         "layer_decay": ("recipe", ("two-stage", "gradual", "full", "lp-ft")),
     }
@@ -109,6 +110,8 @@ class FinetuneConfig:
             is.
         head_kind: What the network ends in: `edgetl.reference.network.build_network`.
         head_width: Hidden units of the head ``"mlp"``.
+        choose_weight_decay: Whether the weight decay of the head phase is chosen by
+            cross-validation on the training images' features.
         lora_rank, lora_alpha: Of the additions: their rank, and the scale (over the rank) that
             they are added with.
         lora_layers: Names, or endings of names, of the linear layers that get one; None: those
@@ -157,7 +160,8 @@ class FinetuneConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     head_kind: HeadKind = "linear"
-    head_width: int = 1024
+    head_width: int = HEAD_WIDTH
+    choose_weight_decay: bool = False
     lora_rank: int = 8
     lora_alpha: float = 16.0
     lora_layers: tuple[str, ...] | None = None
@@ -178,6 +182,7 @@ class FinetuneConfig:
             if getattr(self, name) is not None:
                 self._at_least(name, getattr(self, name), 1)
         self._at_least("seed", self.seed, 0)
+        self._choice("choose_weight_decay", self.choose_weight_decay, (False, True))
         for name in ("learning_rate", "head_learning_rate", "lora_alpha"):
             self._number(name, low=0.0, open_low=True)
         for name in ("weight_decay", "focal_gamma", "logit_adjustment", "mixup", "cutmix"):
@@ -235,12 +240,12 @@ class FinetuneConfig:
             )
 
     @staticmethod
-    def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-        if value not in choices:
+    def _choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+        if value not in choices or type(value) not in map(type, choices):
             raise ConfigError(
                 name,
                 got=repr(value),
-                expected=f"one of {', '.join(choices)}",
+                expected=f"one of {', '.join(map(str, choices))}",
                 fix="choose one of them",
             )
 

@@ -3,44 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from edgetl.data.store import SplitPart
+from edgetl.errors import ConfigError
 from edgetl.files import write_json
-from edgetl.reference.architectures import HEADS
 from edgetl.reference.checkpoint import ClassifierDescription, save_classifier
 from edgetl.reference.ending import find_answer
-from edgetl.reference.heads import find_head_layer, head_layer
+from edgetl.reference.head_kinds import block_name
+from edgetl.reference.heads import head_of
 from edgetl.reference.network import build_network
 from edgetl.reference.preprocess import Preprocess
 from edgetl.reference.user_code import USER_CODE
 from edgetl.spec import ClassifierInput, Head, ImageInput
 from edgetl.train.backbones import WeightsReport, load_weights
+from edgetl.train.class_weights import class_counts
 from edgetl.train.config import FinetuneConfig
-from edgetl.train.feed import Batches, Parts, SourceData
+from edgetl.train.depth import Depth, depth_of
+from edgetl.train.feed import Batches, Changes, FeatureFeed, Parts, SourceData
+from edgetl.train.history import history_of, kept_sentence
+from edgetl.train.lora import LoraNetwork, with_lora
+from edgetl.train.losses import data_loss
 from edgetl.train.progress import Progress, TrainProgress
+from edgetl.train.recipes import phases
 from edgetl.train.run import Run
 from edgetl.train.session import (
     check_recipe,
     check_request,
     check_trainable,
-    described_config,
     make_accelerator,
     reproducible,
     run_digest,
+    starts_from_features,
 )
+from edgetl.train.source_feed import SourceFeed, source_feeds
+from edgetl.train.starting_head import HeadStart, in_training_form, start_head
 from edgetl.train.state import EpochRecord, best_record, best_weights
-from edgetl.train.terms.base import TermMaker
+from edgetl.train.terms.base import Start, Term, TermMaker
 
 __all__ = ["FinetuneConfig", "FinetuneResult", "SourceData", "TrainProgress", "finetune"]
 
-HISTORY_SCHEMA = "edgetl.history/1"
 HISTORY_FILE = "history.json"
 CHECKPOINTS = "checkpoints"
+LOGS = "logs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +63,7 @@ class FinetuneResult:
         records: One an epoch.
         weights: What the network started from.
         resumed_epochs: How many epochs an earlier, interrupted call had done.
+        kept: Which epoch was kept and why, in a sentence.
     """
 
     folder: Path
@@ -64,6 +73,7 @@ class FinetuneResult:
     records: tuple[EpochRecord, ...]
     weights: WeightsReport
     resumed_epochs: int
+    kept: str = ""
 
 
 def finetune(
@@ -78,6 +88,7 @@ def finetune(
     code: Path | None = None,
     terms: Sequence[TermMaker] = (),
     sources: Sequence[SourceData] = (),
+    logs: Path | None = None,
 ) -> FinetuneResult:
     """Train a classifier and keep its best epoch on val.
 
@@ -97,6 +108,7 @@ def finetune(
         code: The folder that a ``python:`` architecture's module is imported from.
         terms: What is added to the loss; each is built once the starting weights are in.
         sources: Other labelled data, for the terms that train on it.
+        logs: Where TensorBoard's event files go; ``out/logs`` when None.
 
     Returns:
         The folder, the best epoch, the history, and what was loaded at the start.
@@ -122,21 +134,35 @@ def finetune(
         >>> len(result.records)
         2
     """
-    if terms or sources:
-        raise NotImplementedError
     check_request(config, train, val, input, classes)
     single = check_trainable(input)
     with reproducible(config):
         accelerator = make_accelerator(config)
-        network = build_network(config.architecture, len(classes), input, code=code)
-        head = Head(layer=_head_of(network, config, input, classes), classes=classes)
-        check_recipe(config, head.layer)
+        network = build_network(
+            config.architecture,
+            len(classes),
+            input,
+            code=code,
+            head_kind=config.head_kind,
+            head_width=config.head_width,
+            head=config.head,
+        )
+        layer = head_of(
+            network,
+            config.architecture,
+            input=input,
+            classes=classes,
+            head=config.head,
+            head_kind=config.head_kind,
+        )
+        head = Head(layer=layer, classes=classes)
         report = load_weights(
             network,
             config.weights,
             config.architecture,
             head=head,
             input=input,
+            head_kind=config.head_kind,
         )
         answer = find_answer(network, input=input, head=head)
         network.to(accelerator.device)
@@ -145,35 +171,63 @@ def finetune(
         reordered = isinstance(input, ImageInput) and not config.architecture.startswith(USER_CODE)
         if reordered:
             network.to(memory_format=torch.channels_last)
-        run = Run(
-            config=config,
-            parts=Parts(
-                accelerator=accelerator,
-                network=network,
-                layer=head.layer,
-                preprocess=Preprocess(single, contiguous=not reordered).to(accelerator.device),
+        parts = Parts(
+            accelerator=accelerator,
+            network=network,
+            layer=layer,
+            head_name=block_name(layer, config.head_kind),
+            preprocess=Preprocess(single, contiguous=not reordered).to(accelerator.device),
+            changes=Changes(
                 augment=config.augment,
-                answer=answer,
+                mixup=config.mixup,
+                cutmix=config.cutmix,
+                classes=len(classes),
             ),
-            train=Batches.of(train, single),
-            val=Batches.of(val, single),
-            folder=out / CHECKPOINTS,
-            digest=run_digest(
-                config,
-                report,
-                train,
-                val,
-                input,
-                classes,
-                device=accelerator.device.type,
-                processes=accelerator.num_processes,
-                code=code,
-            ),
-            progress=progress,
+            answer=answer,
         )
-        resumed = run.resume()
-        run.train_all()
-        network.load_state_dict(best_weights(run.folder, run.records))
+        check_recipe(
+            config, layer, has_features=parts.has_features, terms=len(terms) + len(sources)
+        )
+        data = Batches.of(train, single)
+        start = _started(config, parts, data, classes)
+        with in_training_form(network, layer, config.head_kind):
+            feeds = source_feeds(sources, single, batch_size=config.batch_size)
+            built = _built(terms, parts, classes, feeds)
+            depth = _depth(config, parts, input)
+            lora = _with_lora(config, parts, input)
+            counts = class_counts(data.labels.numpy(), len(classes))
+            run = Run(
+                config=config,
+                parts=parts,
+                train=data,
+                val=Batches.of(val, single),
+                loss=data_loss(config, torch.from_numpy(counts).to(accelerator.device)),
+                folder=out / CHECKPOINTS,
+                digest=run_digest(
+                    config,
+                    report,
+                    train,
+                    val,
+                    input,
+                    classes,
+                    device=accelerator.device.type,
+                    processes=accelerator.num_processes,
+                    code=code,
+                    terms=terms,
+                    sources=sources,
+                ),
+                progress=progress,
+                logs=logs or out / LOGS,
+                terms=built,
+                sources=feeds,
+                depth=depth,
+                head_decay=config.weight_decay if start is None else start.weight_decay,
+            )
+            resumed = run.resume()
+            run.train_all()
+            network.load_state_dict(best_weights(run.folder, run.records))
+            if lora is not None:
+                lora.merge()
     result = FinetuneResult(
         folder=out,
         device=accelerator.device.type,
@@ -182,37 +236,104 @@ def finetune(
         records=tuple(run.records),
         weights=report,
         resumed_epochs=resumed,
+        kept=kept_sentence(config, run.records),
     )
     if accelerator.is_main_process:
         description = ClassifierDescription(
-            architecture=config.architecture, input=input, head=head
+            architecture=config.architecture,
+            input=input,
+            head=head,
+            head_kind=config.head_kind,
+            head_width=config.head_width,
         )
         save_classifier(out, network, description, code=code)
-        write_json(out / HISTORY_FILE, _history(config, result, len(train), len(val)))
+        history = history_of(
+            config,
+            run.records,
+            device=result.device,
+            processes=result.processes,
+            weights=report,
+            images={"train": len(train), "val": len(val), **_sizes(sources)},
+            counts=counts,
+            classes=classes,
+            depth=depth,
+            start=start,
+            terms=terms,
+        )
+        write_json(out / HISTORY_FILE, history)
     accelerator.wait_for_everyone()
     return result
 
 
-def _head_of(
-    network: nn.Module, config: FinetuneConfig, input: ClassifierInput, classes: tuple[str, ...]
-) -> str:
-    """The head that the config names, that the architecture is known to have, or that is found."""
-    known = config.architecture in HEADS
-    named = head_layer(network, config.architecture) if known else None
-    return find_head_layer(network, input, classes, named if config.head is None else config.head)
+def _started(
+    config: FinetuneConfig, parts: Parts, train: Batches, classes: tuple[str, ...]
+) -> HeadStart | None:
+    """Put into the head what it starts from, where the recipe says so."""
+    if not starts_from_features(config):
+        return None
+    parts.network.eval()
+    features = FeatureFeed.features(parts, train.inputs)
+    phase = phases(config)[0]
+    return start_head(
+        parts.head,
+        features.numpy(),
+        train.labels.numpy(),
+        classes,
+        config=config,
+        epochs=phase.epochs,
+        choose=config.choose_weight_decay,
+    )
 
 
-def _history(
-    config: FinetuneConfig, result: FinetuneResult, train: int, val: int
-) -> dict[str, object]:
-    """The same after an undisturbed run and a resumed one."""
-    return {
-        "schema": HISTORY_SCHEMA,
-        "config": described_config(config),
-        "device": result.device,
-        "processes": result.processes,
-        "weights": asdict(result.weights),
-        "images": {"train": train, "val": val},
-        "best_epoch": result.best_epoch,
-        "epochs": [asdict(record) for record in result.records],
-    }
+def _built(
+    terms: Sequence[TermMaker],
+    parts: Parts,
+    classes: tuple[str, ...],
+    sources: tuple[SourceFeed, ...],
+) -> tuple[Term, ...]:
+    start = Start(
+        network=parts.network,
+        layer=parts.layer,
+        answer=parts.answer,
+        preprocess=parts.preprocess,
+        classes=classes,
+        sources=tuple(source.classes for source in sources),
+        device=parts.device,
+    )
+    built = tuple(maker.build(start).to(parts.device) for maker in terms)
+    names = [term.name for term in built]
+    if len(set(names)) != len(names):
+        raise ConfigError(
+            "terms",
+            got=f"the terms {', '.join(names)}",
+            expected="each of another name",
+            fix="add their weights up in one term",
+        )
+    return built
+
+
+def _depth(config: FinetuneConfig, parts: Parts, input: ClassifierInput) -> Depth | None:
+    """The order of the network's modules, where something depends on it."""
+    if config.recipe != "gradual" and config.train_from is None and config.layer_decay == 1:
+        return None
+    depth = depth_of(parts.network, input, parts.head_name)
+    if config.train_from is not None:
+        depth.of_module(config.train_from)
+    return depth
+
+
+def _with_lora(config: FinetuneConfig, parts: Parts, input: ClassifierInput) -> LoraNetwork | None:
+    if config.recipe != "lora":
+        return None
+    return with_lora(
+        parts.network,
+        rank=config.lora_rank,
+        alpha=config.lora_alpha,
+        layers=config.lora_layers,
+        head=parts.layer,
+        input=input,
+    )
+
+
+def _sizes(sources: Sequence[SourceData]) -> dict[str, int]:
+    return {f"source {at}": len(source.part) for at, source in enumerate(sources, start=1)}

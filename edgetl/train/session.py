@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +23,8 @@ from edgetl.reference.user_code import USER_CODE, source_files_of
 from edgetl.spec import ClassifierInput, SeveralInputs, SingleInput, TensorInput
 from edgetl.train.backbones import WeightsReport, check_source
 from edgetl.train.config import FinetuneConfig, TrainDevice, without_later_defaults
+from edgetl.train.feed import SourceData
+from edgetl.train.terms.base import TermMaker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -32,18 +34,20 @@ def make_accelerator(config: FinetuneConfig) -> Accelerator:
     """The config's device and precision, in as many processes as a launcher started.
 
     Raises:
-        UnavailableError: When the device that was asked for is not here.
+        UnavailableError: When the device that was asked for is not here, or fp16 is asked for
+            where there is no CUDA.
     """
     used = chosen_device(config.device)
+    if config.precision == "fp16" and used == "cpu":
+        raise _unavailable("cuda, for precision = 'fp16'", "no CUDA device that PyTorch can use")
     with extra("train"):
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
     # The library keeps one precision and one device for the life of a process, and a program may
     # train twice: a backbone first, then the classifier. Launched processes stay joined.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    accelerator = Accelerator(
-        cpu=used == "cpu", mixed_precision="bf16" if config.precision == "bf16" else "no"
-    )
+    mixed = "no" if config.precision == "fp32" else config.precision
+    accelerator = Accelerator(cpu=used == "cpu", mixed_precision=mixed)
     if accelerator.device.type != used:
         raise _unavailable(used, f"the device {accelerator.device}, chosen by the environment")
     return accelerator
@@ -132,13 +136,18 @@ def check_request(
                 fix="name every class, in the order of the labels",
             )
     check_source(config.weights, config.architecture)
-    if isinstance(input, TensorInput) and config.augment != "none":
-        raise ConfigError(
-            "augment",
-            got=repr(config.augment),
-            expected="'none' for a tensor input",
-            fix="remove it: shifts and flips are for images",
-        )
+    if isinstance(input, TensorInput):
+        for name, value, off in (
+            ("augment", config.augment, "none"),
+            ("cutmix", config.cutmix, 0),
+        ):
+            if value != off:
+                raise ConfigError(
+                    name,
+                    got=repr(value),
+                    expected=f"{off!r} for a tensor input",
+                    fix="remove it: shifts, flips and cuts are for images",
+                )
 
 
 def check_trainable(input: ClassifierInput) -> SingleInput:
@@ -157,19 +166,46 @@ def check_trainable(input: ClassifierInput) -> SingleInput:
     return input
 
 
-def check_recipe(config: FinetuneConfig, layer: str) -> None:
-    """Refuse a recipe that trains a head where none is named.
+def check_recipe(config: FinetuneConfig, layer: str, *, has_features: bool, terms: int) -> None:
+    """Refuse a recipe that the network's head does not allow.
+
+    Args:
+        config: The run's.
+        layer: The head's dotted name.
+        has_features: Whether the network is its body and then its head.
+        terms: How many terms and sources the loss has.
 
     Raises:
-        ConfigError: For a linear probe, or two stages, of ``head = "output"``.
+        ConfigError: For a recipe with a head phase, or terms, where no head is named; for a start
+            from features where there are none.
     """
-    if layer == OUTPUT and config.recipe != "full":
+    if layer == OUTPUT and (config.recipe != "full" or terms):
+        what = f"'{config.recipe}'" + (f" and {terms} terms or sources" if terms else "")
         raise ConfigError(
             "recipe",
-            got=f"'{config.recipe}' with head = '{OUTPUT}', which names no layer",
-            expected="'full'",
+            got=f"{what} with head = '{OUTPUT}', which names no layer",
+            expected="'full', with no terms",
             fix="write head = the name of the last linear layer, or recipe = 'full'",
         )
+    if not has_features and starts_from_features(config):
+        raise ConfigError(
+            "recipe",
+            got=f"'{config.recipe}' with a network that does more after its head '{layer}'",
+            expected="a network that ends in its head, to start that from features",
+            fix="let the network return raw logits, or write recipe = 'two-stage' with "
+            "head_kind = 'linear'",
+        )
+
+
+def starts_from_features(config: FinetuneConfig) -> bool:
+    """Whether the head is solved, set or tuned on the training images' features first.
+
+    Example:
+        >>> starts_from_features(FinetuneConfig(architecture="mlp", weights="none", recipe="full"))
+        False
+    """
+    set_first = config.recipe == "lp-ft" or config.head_kind == "prototype"
+    return set_first or config.choose_weight_decay
 
 
 def run_digest(
@@ -183,6 +219,8 @@ def run_digest(
     device: str,
     processes: int,
     code: Path | None = None,
+    terms: Sequence[TermMaker] = (),
+    sources: Sequence[SourceData] = (),
 ) -> str:
     """SHA-256 of everything that a run's result depends on, so that no other run is resumed."""
     return sha256_bytes(
@@ -198,6 +236,8 @@ def run_digest(
                 "processes": processes,
                 "torch": str(torch.__version__),
                 **_code_digests(config.architecture, code),
+                **({"terms": [dict(term.digest) for term in terms]} if terms else {}),
+                **({"sources": [_source_digest(one) for one in sources]} if sources else {}),
             }
         )
     )
@@ -217,6 +257,10 @@ def described_config(config: FinetuneConfig) -> dict[str, Any]:
     if values["weights"] not in ("none", "imagenet", "pretrained", "factory"):
         values["weights"] = "file"
     return values
+
+
+def _source_digest(source: SourceData) -> list[Any]:
+    return [_part_digest(source.part), list(source.classes), source.batch_size]
 
 
 def _part_digest(part: SplitPart) -> str:

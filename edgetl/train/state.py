@@ -1,15 +1,16 @@
 """A training run on disk after each epoch, so that a killed run goes on as if nothing had been.
 
-`checkpoints/epoch-0003/` holds `weights.safetensors`, `optimizer.safetensors` and `state.json`
-(what the run was started with, the history so far, and the hashes of both files). It appears
-whole or not at all. No random state is kept: every epoch seeds its own generators.
+`checkpoints/epoch-0003/` holds `weights.safetensors`, `optimizer.safetensors`, where there are such
+tensors `average.safetensors` (of the weights) and `terms.safetensors` (the terms' own parameters),
+and `state.json` (what the run was started with, the history so far, and the hashes of the files).
+It appears whole or not at all. No random state is kept: every epoch seeds its own generators.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ from edgetl.errors import CheckpointError, DataError
 from edgetl.extras import extra
 from edgetl.files import atomic_folder, parse_json, sha256_bytes, write_json
 from edgetl.reference.tensors import parse_tensors
+from edgetl.train.average import averaged_weights
 
 SCHEMA = "edgetl.training/1"
-_FILES = ("weights.safetensors", "optimizer.safetensors")
+WEIGHTS = "weights"
+OPTIMIZER = "optimizer"
+AVERAGE = "average"
+TERMS = "terms"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +36,12 @@ class EpochRecord:
 
     Attributes:
         epoch: From 1, over all phases.
-        phase: ``"head"`` or ``"all"``.
-        loss: Mean training loss in nats, with label smoothing.
-        learning_rate: Of the epoch's last step.
+        phase: ``"head"``, ``"all"`` or ``"lora"``.
+        loss: Mean training loss in nats: of the labels, smoothed or weighted as the config says,
+            and of the terms.
+        learning_rate: Of the epoch's last step; 0 of a head that was solved.
         top1, nll, ece, entropy: On val, as `edgetl.train.evaluate.ValMetrics`.
+        terms: The mean of each term, weighted as in the loss; empty without terms.
     """
 
     epoch: int
@@ -45,15 +52,35 @@ class EpochRecord:
     nll: float
     ece: float
     entropy: float
+    terms: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain data, without `terms` where there are none."""
+        values = asdict(self)
+        if not self.terms:
+            del values["terms"]
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """What `load_state` found: weights and optimiser tensors after `records[-1].epoch`."""
+    """What `load_state` found: everything after `records[-1].epoch`.
+
+    Attributes:
+        records: The history.
+        weights: The network's tensors.
+        optimizer: The optimiser's.
+        average: `edgetl.train.average.Average.state`; empty without an average.
+        terms: The terms' own tensors; empty where they have none.
+        scaler: The state of the loss's scale in fp16; empty otherwise.
+    """
 
     records: tuple[EpochRecord, ...]
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    average: dict[str, Tensor] = field(default_factory=dict)
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 def best_record(records: Sequence[EpochRecord]) -> EpochRecord:
@@ -66,7 +93,11 @@ def save_state(
     digest: str,
     records: Sequence[EpochRecord],
     weights: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | None,
+    *,
+    average: Mapping[str, Tensor] | None = None,
+    terms: Mapping[str, Tensor] | None = None,
+    scaler: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the state after an epoch, then remove what is neither the latest nor the best.
 
@@ -75,24 +106,32 @@ def save_state(
         digest: Of everything that the run was started with.
         records: The history, this epoch last.
         weights: The network's tensors.
-        optimizer: Whose tensors are kept.
+        optimizer: Whose tensors are kept; None where there was none.
+        average, terms, scaler: As in `TrainingState`.
     """
     with extra("train"):
         from safetensors.torch import save
-    contents = (
-        save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}),
-        save(_optimizer_tensors(optimizer)),
-    )
+    tensors: dict[str, Mapping[str, Tensor]] = {
+        WEIGHTS: weights,
+        OPTIMIZER: {} if optimizer is None else _optimizer_tensors(optimizer),
+        **({AVERAGE: average} if average else {}),
+        **({TERMS: terms} if terms else {}),
+    }
+    contents = {
+        f"{name}.safetensors": save(
+            {key: value.detach().cpu().contiguous() for key, value in values.items()}
+        )
+        for name, values in tensors.items()
+    }
     with atomic_folder(_epoch_folder(folder, records[-1].epoch)) as target:
-        for name, data in zip(_FILES, contents, strict=True):
+        for name, data in contents.items():
             (target / name).write_bytes(data)
         state = {
             "schema": SCHEMA,
             "digest": digest,
-            "records": [asdict(record) for record in records],
-            "sha256": {
-                name: sha256_bytes(data) for name, data in zip(_FILES, contents, strict=True)
-            },
+            "records": [record.to_json() for record in records],
+            "sha256": {name: sha256_bytes(data) for name, data in contents.items()},
+            **({"scaler": dict(scaler)} if scaler else {}),
         }
         write_json(target / "state.json", state)
     keep = {_epoch_folder(folder, record.epoch) for record in (records[-1], best_record(records))}
@@ -125,19 +164,33 @@ def load_state(folder: Path, digest: str) -> TrainingState | None:
         for old in found:
             shutil.rmtree(old)
         return None
-    weights, optimizer = (_read(found[-1] / name, state) for name in _FILES)
-    return TrainingState(records=records, weights=weights, optimizer=optimizer)
+    return TrainingState(
+        records=records,
+        weights=_read(found[-1], WEIGHTS, state),
+        optimizer=_read(found[-1], OPTIMIZER, state),
+        average=_read(found[-1], AVERAGE, state) if _has(AVERAGE, state) else {},
+        terms=_read(found[-1], TERMS, state) if _has(TERMS, state) else {},
+        scaler=state.get("scaler", {}),
+    )
 
 
 def best_weights(folder: Path, records: Sequence[EpochRecord]) -> dict[str, Tensor]:
-    """The network's tensors after the best epoch."""
+    """The network's tensors after the best epoch: their average, where one was kept."""
     home = _epoch_folder(folder, best_record(records).epoch)
     path = home / "state.json"
     try:
         state = parse_json(path.read_bytes(), str(path))
     except (OSError, DataError) as error:
         raise _damaged(path, str(error)) from error
-    return _read(home / _FILES[0], state)
+    if _has(AVERAGE, state):
+        return averaged_weights(_read(home, AVERAGE, state))
+    return _read(home, WEIGHTS, state)
+
+
+def best_file(folder: Path, records: Sequence[EpochRecord]) -> Path:
+    """Where `best_weights` are, as a file that training can start from."""
+    home = _epoch_folder(folder, best_record(records).epoch)
+    return home / f"{WEIGHTS}.safetensors"
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -164,7 +217,12 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _read(path: Path, state: dict[str, Any]) -> dict[str, Tensor]:
+def _has(name: str, state: dict[str, Any]) -> bool:
+    return f"{name}.safetensors" in state.get("sha256", {})
+
+
+def _read(home: Path, name: str, state: dict[str, Any]) -> dict[str, Tensor]:
+    path = home / f"{name}.safetensors"
     try:
         data = path.read_bytes()
         wanted = state["sha256"][path.name]

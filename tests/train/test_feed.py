@@ -10,7 +10,7 @@ from edgetl.data.store import SplitPart
 from edgetl.reference.network import Preprocess, build_network
 from edgetl.spec import ImageInput
 from edgetl.train.config import FinetuneConfig
-from edgetl.train.feed import Batches, FeatureFeed, ImageFeed, Parts
+from edgetl.train.feed import Batches, Changes, FeatureFeed, ImageFeed, Parts
 from edgetl.train.session import make_accelerator
 
 INPUT = ImageInput(height=32, width=32)
@@ -28,8 +28,9 @@ def _parts(augment: str, precision: str = "fp32") -> Parts:
         accelerator=make_accelerator(config),
         network=build_network("mobilenet_v3_small", 3, INPUT).eval(),
         layer="classifier.3",
+        head_name="classifier.3",
         preprocess=Preprocess(INPUT),
-        augment=augment,  # type: ignore[arg-type]
+        changes=Changes(augment=augment),  # type: ignore[arg-type]
     )
 
 
@@ -42,12 +43,14 @@ def test_the_head_on_features_is_the_network(
     before = {name: value.clone() for name, value in parts.network.state_dict().items()}
     feed, whole = FeatureFeed(parts, train, val), ImageFeed(parts, train, val)
     indices = torch.tensor([3, 0, 7])
-    features = feed.take(indices, np.random.default_rng(4))
-    images = whole.take(indices, np.random.default_rng(4))
+    features = feed.place(feed.draw(indices, np.random.default_rng(4)).inputs)
+    images = whole.place(whole.draw(indices, np.random.default_rng(4)).inputs)
     with torch.inference_mode():
         want = parts.network(parts.preprocess(images))
     torch.testing.assert_close(feed.trained()(features), want, atol=1e-5, rtol=1e-4)
-    np.testing.assert_allclose(feed.validate(), whole.validate(), atol=1e-5, rtol=1e-4)
+    np.testing.assert_allclose(
+        feed.validate(parts.network), whole.validate(parts.network), atol=1e-5, rtol=1e-4
+    )
     for name, value in parts.network.state_dict().items():
         assert torch.equal(value, before[name]), name
 
@@ -56,9 +59,10 @@ def test_bf16_reaches_training_features_and_never_validation(
     train_part: SplitPart, val_part: SplitPart
 ) -> None:
     train, val = Batches.of(train_part, INPUT), Batches.of(val_part, INPUT)
-    half, full = (FeatureFeed(_parts("none", kind), train, val) for kind in ("bf16", "fp32"))
+    lower, plain = _parts("none", "bf16"), _parts("none")
+    half, full = (FeatureFeed(parts, train, val) for parts in (lower, plain))
     indices, generator = torch.arange(4), np.random.default_rng(0)
-    rounded, exact = half.take(indices, generator), full.take(indices, generator)
+    rounded, exact = (feed.place(feed.draw(indices, generator).inputs) for feed in (half, full))
     assert not torch.equal(rounded, exact)
     torch.testing.assert_close(rounded, exact, atol=0.1, rtol=0.1)
-    np.testing.assert_array_equal(half.validate(), full.validate())
+    np.testing.assert_array_equal(half.validate(lower.network), full.validate(plain.network))

@@ -89,7 +89,8 @@ def test_it_learns_and_its_figures_are_the_stored_classifiers(
     stored = {name: getattr(best, name) for name in figures}
     assert stored == pytest.approx(figures, abs=1e-6)
     history = json.loads((tmp_path / "history.json").read_text())
-    assert history["epochs"] == [dataclasses.asdict(record) for record in result.records]
+    assert history["epochs"] == [record.to_json() for record in result.records]
+    assert history["kept"] == result.kept and f"Epoch {result.best_epoch} of 14" in result.kept
     assert history["best_epoch"] == result.best_epoch
     assert history["images"] == {"train": 24, "val": 15}
     assert history["device"] == result.device == "cpu"
@@ -138,7 +139,7 @@ def test_two_stage_trains_every_parameter_in_a_new_optimiser_at_a_lower_rate(
     networks: list[torch.nn.Module] = []
     build, begin = run_module.build_optimizer, run_module.Run.train_all
 
-    def watch(trained: torch.nn.Module, **options: float) -> torch.optim.Optimizer:
+    def watch(trained: torch.nn.Module, **options: Any) -> torch.optim.Optimizer:
         made.append(build(trained, **options))
         return made[-1]
 
@@ -254,7 +255,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_a_changed_call_starts_anew(
         _run(_mlp(), parts, tmp_path, interrupt)
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_dir())
     assert "checkpoints/epoch-0002" in left and not [name for name in left if "/." in name]
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "logs"]
     other = _run(_mlp(seed=5), parts, tmp_path)
     assert other.resumed_epochs == 0
     assert _run(_mlp(seed=5), parts, tmp_path).resumed_epochs == 5
