@@ -193,8 +193,8 @@ def learn_classes(
     terms = previous_terms(
         previous, config, every, ewc=ewc, lwf=lwf, temperature=temperature, seed=config.seed
     )
-    weights = starting_weights(previous, every, out, seed=config.seed, code=code)
     taught, checked = (_relabelled(part, classes, every) for part in (train, val))
+    weights = starting_weights(previous, every, out, seed=config.seed, code=code)
     result = finetune(
         replace(config, weights=str(weights)),
         taught,
@@ -221,6 +221,14 @@ def _check_same(config: FinetuneConfig, description: ClassifierDescription) -> N
                 got=repr(asked),
                 expected=f"{had!r}, as the previous classifier has",
                 fix=f"set {name} to that",
+            )
+    for name, value in (("recipe", "lp-ft"), ("head_kind", "prototype")):
+        if getattr(config, name) == value:
+            raise ConfigError(
+                name,
+                got=f"{value!r}, which starts the head anew from the new images",
+                expected="a head that keeps its old rows",
+                fix="take another recipe, or a previous classifier with another kind of head",
             )
 
 
