@@ -76,7 +76,7 @@ class Difference:
             >>> right, wrong = np.ones(100, bool), np.zeros(100, bool)
             >>> one = Difference.of(right, wrong)
             >>> one.estimate, round(one.low, 3)
-            (1.0, 0.963)
+            (1.0, 0.926)
         """
         n = len(this)
         b, c = int((baseline & ~this).sum()), int((this & ~baseline).sum())
