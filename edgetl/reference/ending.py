@@ -25,6 +25,10 @@ _SCALES = (1.0, 10.0, 100.0)
 """Of the numbers that stand in for a head's output: a cap on logits shows only at large ones."""
 
 
+# timm's differs from torch's only under TorchScript, which edgetl refuses.
+_PLAIN = ("torch.nn.modules.linear.Linear", "timm.layers.linear.Linear")
+
+
 class Ending(StrEnum):
     """What a network does after its raw logits."""
 
@@ -272,7 +276,8 @@ def _sums_to_one(answer: Tensor) -> bool:
 
 def _is_plain(layer: nn.Module) -> bool:
     """Whether y = x W + b is all that a layer does: no subclass, reparametrisation or hook."""
-    return type(layer) is nn.Linear and not layer._forward_pre_hooks and not layer._forward_hooks
+    kind = f"{type(layer).__module__}.{type(layer).__qualname__}"
+    return kind in _PLAIN and not layer._forward_pre_hooks and not layer._forward_hooks
 
 
 def _unrecognised(name: str, answer: Tensor, outputs: list[Tensor]) -> ModelError:

@@ -165,7 +165,8 @@ def _not_found(
         got=got,
         expected=f"one linear layer of {classes} outputs that gives the logits",
         fix=f'write head = "NAME" with the name of the last linear layer, or head = "{OUTPUT}" to '
-        "divide the network's own output by the temperature",
+        "divide the network's own output by the temperature (of two heads whose mean is the "
+        "answer, as distilled networks have, too)",
     )
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from edgetl.errors import ConfigError, ModelError
-from edgetl.reference.ending import OUTPUT
+from edgetl.reference.ending import OUTPUT, find_answer
 from edgetl.reference.heads import find_head_layer, head_layer
 from edgetl.reference.network import build_network
-from edgetl.spec import ImageInput, TensorInput
+from edgetl.spec import Head, ImageInput, TensorInput
 
 INPUT = TensorInput(shape=(4,))
 IMAGE = ImageInput(height=32, width=32)
@@ -86,6 +86,21 @@ def test_heads_of_timm_are_found(name: str) -> None:
     network = build_network(f"timm:{name}", 3, IMAGE)
     found = find_head_layer(network, IMAGE, CLASSES)
     assert found == network.pretrained_cfg["classifier"]
+
+
+def test_timms_own_linear_layer_folds_as_torchs_does() -> None:
+    network = build_network("timm:mobilenetv3_small_050", 3, IMAGE)
+    head = Head(layer="classifier", classes=CLASSES)
+    assert type(network.classifier) is not nn.Linear
+    assert find_answer(network, input=IMAGE, head=head).folds
+
+
+def test_a_distilled_network_names_both_heads_and_the_way_out() -> None:
+    network = build_network("timm:deit_tiny_distilled_patch16_224", 3, IMAGE)
+    with pytest.raises(ModelError, match=r"'head' \(3 outputs\), 'head_dist'") as caught:
+        find_head_layer(network, IMAGE, CLASSES)
+    assert "distilled" in caught.value.fix
+    assert find_head_layer(network, IMAGE, CLASSES, OUTPUT) == OUTPUT
 
 
 def test_two_layers_that_could_be_are_named() -> None:
