@@ -42,6 +42,7 @@ __all__ = [
     "measure_forgetting",
     "previous_terms",
     "read_previous",
+    "report_forgetting",
     "starting_weights",
     "with_new_classes",
 ]
@@ -82,12 +83,14 @@ def previous_terms(
 
     Raises:
         ConfigError: For a weight below 0, NaN or infinite, EWC without the old images, fewer
-            classes than before, or `lwf` for new classes beside another loss than plain
+            classes than before, another architecture or head than the old classifier's, a recipe
+            that starts the head anew, or `lwf` for new classes beside another loss than plain
             cross-entropy.
     """
     check_weight("previous.ewc", ewc)
     check_weight("previous.lwf", lwf)
     check_classes(previous.classes, classes)
+    _check_same(config, previous.description)
     known = len(previous.classes)
     terms: list[TermMaker] = []
     if lwf > 0:
@@ -127,6 +130,39 @@ def _check_plain_loss(config: FinetuneConfig) -> None:
                 expected=f"{value!r}: new classes get a softmax of their own",
                 fix=f"leave {name} out, or take ewc alone",
             )
+
+
+def report_forgetting(
+    previous: Previous, out: Path, *, val: SplitPart, code: Path | None = None
+) -> Forgetting | None:
+    """Measure what a trained classifier forgot, and write ``forgetting.json`` beside it.
+
+    Args:
+        previous: The classifier that the training started from.
+        out: The folder of the later classifier.
+        val: Images labelled by its classes; those of new classes are asked.
+        code: The folder of the module of a ``python:`` architecture.
+
+    Returns:
+        What was forgotten; None without held-out images of the old task, and nothing is written.
+
+    Raises:
+        ConfigError, CheckpointError, DataError: As `measure_forgetting` and `load_classifier`.
+    """
+    if previous.held_out is None:
+        return None
+    network, description = load_classifier(out, code=code)
+    of_new = np.flatnonzero(val.labels >= len(previous.classes))
+    new = SplitPart(
+        ids=tuple(val.ids[at] for at in of_new),
+        labels=val.labels[of_new],
+        images=val.images[of_new],
+    )
+    forgetting = measure_forgetting(
+        previous, network, description, new=new if len(of_new) else None
+    )
+    write_json(out / FORGETTING_FILE, forgetting.to_json())
+    return forgetting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +216,6 @@ def learn_classes(
         ...                         out=Path("more"), lwf=1.0)  # doctest: +SKIP
         >>> print(learned.forgetting.sentence)  # doctest: +SKIP
     """
-    description = previous.description
-    _check_same(config, description)
     if previous.held_out is None:
         raise ConfigError(
             "previous",
@@ -199,16 +233,15 @@ def learn_classes(
         replace(config, weights=str(weights)),
         taught,
         checked,
-        input=description.input,
+        input=previous.description.input,
         classes=every,
         out=out,
         progress=progress,
         code=code,
         terms=terms,
     )
-    network, after = load_classifier(out, code=code)
-    forgetting = measure_forgetting(previous, network, after, new=checked)
-    write_json(out / FORGETTING_FILE, forgetting.to_json())
+    forgetting = report_forgetting(previous, out, val=checked, code=code)
+    assert forgetting is not None
     return LearnedClasses(finetuned=result, classes=every, forgetting=forgetting)
 
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
+from edgetl.data.store import SplitPart
 from edgetl.errors import ConfigError, ModelError
+from edgetl.reference.checkpoint import load_classifier
 from edgetl.reference.head_kinds import give_head
 from edgetl.reference.network import build_network
 from edgetl.spec import ClassifierInput, ImageInput, TensorInput
+from edgetl.train.config import FinetuneConfig
+from edgetl.train.loop import finetune
 from edgetl.train.lora import LoraNetwork, is_lora, with_lora
+from edgetl.train.progress import TrainProgress
 
 IMAGE = ImageInput(height=32, width=32)
 TENSOR = TensorInput(shape=(6,))
@@ -224,3 +233,63 @@ def test_nan_is_not_merged() -> None:
         next(p for name, p in network.named_parameters() if is_lora(name)).fill_(math.nan)
     with pytest.raises(ModelError, match=r"LoRA: got .*NaN"):
         lora.merge()
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["whole", "resumed"])
+def test_training_stores_a_plain_network(stopped: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    part = SplitPart(
+        ids=tuple(f"{index:064x}" for index in range(24)),
+        labels=np.arange(24) % 3,
+        images=rng.normal(size=(24, 6)).astype(np.float32)
+        + np.eye(3, 6, dtype=np.float32)[np.arange(24) % 3] * 4,
+    )
+    torch.manual_seed(3)
+    start = build_network("mlp", 3, TENSOR)
+    save_file(start.state_dict(), tmp_path / "start.safetensors")
+    config = FinetuneConfig(
+        architecture="mlp",
+        weights=str(tmp_path / "start.safetensors"),
+        recipe="lora",
+        epochs=3,
+        batch_size=8,
+        learning_rate=0.02,
+        lora_rank=2,
+        device="cpu",
+    )
+
+    def run(out: str, interrupt: bool = False) -> Path:
+        def stop(told: TrainProgress) -> None:
+            if interrupt and told.epoch == 2 and told.record is not None:
+                raise KeyboardInterrupt
+
+        finetune(
+            config,
+            part,
+            part,
+            input=TENSOR,
+            classes=("a", "b", "c"),
+            out=tmp_path / out,
+            progress=stop,
+        )
+        return tmp_path / out
+
+    if stopped:
+        with pytest.raises(KeyboardInterrupt):
+            run("one", interrupt=True)
+    network, _ = load_classifier(run("one"))
+    state, before = network.state_dict(), start.state_dict()
+    assert list(state) == list(before)
+    moved = {name for name in before if not torch.equal(before[name], state[name])}
+    assert moved == {"body.1.weight", "body.3.weight", "head.weight", "head.bias"}
+    if stopped:
+        whole = run("two") / "model.safetensors"
+        assert whole.read_bytes() == (tmp_path / "one" / "model.safetensors").read_bytes()
+        return
+    # The figures of the kept epoch are those of the network that is stored, merged.
+    history = json.loads((tmp_path / "one" / "history.json").read_text())
+    best = history["epochs"][history["best_epoch"] - 1]
+    with torch.no_grad():
+        raw = network(torch.from_numpy(np.asarray(part.images)))
+    nll = nn.functional.cross_entropy(raw, torch.from_numpy(part.labels))
+    assert best["nll"] == pytest.approx(float(nll), rel=1e-4) and best["phase"] == "lora"
