@@ -28,6 +28,7 @@ from edgetl.reference.description import ClassifierDescription
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.loop import FinetuneResult, finetune
 from edgetl.train.progress import Progress
+from edgetl.train.session import chosen_device
 from edgetl.train.terms.base import TermMaker
 from edgetl.train.terms.checks import check_weight
 from edgetl.train.terms.ewc import Ewc, fisher_of
@@ -48,8 +49,8 @@ __all__ = [
 ]
 
 # Above it one class is drawn an image: every class would cost one backward pass an image.
-_MOST_EXPECTED = 32
-_FISHER_IMAGES = 500
+_MOST_EXPECTED = 10
+_FISHER_IMAGES = 200
 
 
 def previous_terms(
@@ -71,12 +72,12 @@ def previous_terms(
 
     Args:
         previous: With `Previous.train` for EWC.
-        config: How it is trained.
+        config: How it is trained, and where.
         classes: All labels, the old ones first.
         ewc: The weight of `edgetl.train.terms.ewc.Ewc`.
         lwf: The weight of `edgetl.train.terms.keep_answers.KeepAnswers`.
         temperature: Of the latter.
-        images: How many images EWC's Fisher information is taken from; None for all. Up to 32
+        images: How many images EWC's Fisher information is taken from; None for all. Up to 10
             classes it is the expectation over the model's own labels, above that one label an
             image is drawn from them.
         seed: Of these draws.
@@ -113,6 +114,7 @@ def previous_terms(
             labels="expected" if known <= _MOST_EXPECTED else "sampled",
             images=images,
             seed=seed,
+            device=chosen_device(config.device),
         )
         parameters = previous.network.named_parameters()
         anchors = {name: value.detach().clone() for name, value in parameters}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -137,7 +138,7 @@ def fisher_of(
     - ``"empirical"`` takes the true labels: not the Fisher information, but common.
 
     Args:
-        network: On any device; it is left in eval mode on `device`.
+        network: On any device; it is left as it is.
         part: Images of the old task.
         description: What the network is.
         labels: As above.
@@ -175,16 +176,16 @@ def fisher_of(
     classes = len(description.head.classes)
     _check_labels(chosen, classes)
     place = torch.device(device)
-    network.to(place).eval()
-    answer = find_answer(network, input=single, head=description.head)
+    own = copy.deepcopy(network).to(place).eval().requires_grad_(True)
+    answer = find_answer(own, input=single, head=description.head)
     preprocess, layer = Preprocess(single).to(place), description.head.layer
 
     def log_probabilities(inputs: Tensor) -> Tensor:
         given = [preprocess(inputs)]
-        return torch.log_softmax(raw_logits(network, layer, answer, given).float()[0], dim=0)
+        return torch.log_softmax(raw_logits(own, layer, answer, given).float()[0], dim=0)
 
     weigh = _weigher(labels, np.random.default_rng(seed))
-    return _mean_squares(network, Batches.of(chosen, single), place, log_probabilities, weigh)
+    return _mean_squares(own, Batches.of(chosen, single), place, log_probabilities, weigh)
 
 
 Weigh = Callable[[Tensor, int], list[tuple[int, float]]]
@@ -211,8 +212,6 @@ def _mean_squares(
     weigh: Weigh,
 ) -> dict[str, Tensor]:
     """One image at a time: a batch's gradient is a sum, and squares of sums are no sums."""
-    before = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
-    network.requires_grad_(True)
     names, parameters = zip(*network.named_parameters(), strict=True)
     total = [torch.zeros_like(parameter, dtype=torch.float32) for parameter in parameters]
     for row in range(len(batches.labels)):
@@ -225,8 +224,6 @@ def _mean_squares(
             for sum_, gradient in zip(total, gradients, strict=True):
                 if gradient is not None:
                     sum_.add_(gradient.float().square(), alpha=weight)
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(before[name])
     n = len(batches.labels)
     means = {name: (sum_ / n).cpu() for name, sum_ in zip(names, total, strict=True)}
     check_finite(means, "the Fisher information")
