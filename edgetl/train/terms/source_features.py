@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from edgetl.errors import ConfigError, DataError
 from edgetl.reference.ending import OUTPUT
 from edgetl.train.terms.base import Start, Step
+from edgetl.train.terms.checks import head_block
 
 SourceSchedule = Literal["constant", "linear-down", "ramp"]
 
@@ -55,7 +56,7 @@ def check_schedule(schedule: str) -> None:
 
 
 def feature_count(start: Start, term: str) -> int:
-    """How many features the head takes.
+    """How many features the whole head takes.
 
     Raises:
         ConfigError: When there is no source, or the head is not a linear layer that features
@@ -69,7 +70,8 @@ def feature_count(start: Start, term: str) -> int:
             fix="name one under [finetune.source], or leave the term out",
         )
     named = start.layer != OUTPUT and start.answer.folds
-    head = start.network.get_submodule(start.layer) if named else nn.Identity()
+    block = head_block(start.network, start.layer) if named else ""
+    head = start.network.get_submodule(block) if named else nn.Identity()
     # A head of several layers takes what the first of them takes.
     first = next((one for one in head.modules() if isinstance(one, nn.Linear)), None)
     if first is None:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from edgetl.errors import ConfigError, DataError
+from edgetl.reference.architectures import HeadKind
 from edgetl.reference.ending import OUTPUT, PLAIN, RAW, Answer
 from edgetl.reference.head_kinds import give_head
 from edgetl.reference.network import Mlp
@@ -55,18 +56,12 @@ def test_an_unknown_schedule_is_refused() -> None:
         JointSource(weight=1.0, schedule="cosine")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("kind", "wanted"), [("linear", 6), ("mlp", 9), ("cosine", 6)])
-def test_features_are_counted_at_the_last_layer(kind: str, wanted: int) -> None:
+@pytest.mark.parametrize("kind", ["linear", "mlp", "cosine"])
+def test_features_are_those_that_enter_the_whole_head(kind: HeadKind) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
-    layer = give_head(network, "1", kind, width=9)  # type: ignore[arg-type]
+    layer = give_head(network, "1", kind, width=9)
 
-    assert feature_count(start(network, layer), "joint") == wanted
-
-
-def test_features_are_counted_at_a_whole_block() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
-    give_head(network, "1", "mlp", width=9)
-
+    assert feature_count(start(network, layer), "joint") == 6
     assert feature_count(start(network, "1"), "joint") == 6
 
 
