@@ -5,27 +5,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edgetl.data.letters import render_letters
-from edgetl.data.store import SplitPart
 from edgetl.errors import ConfigError
 from edgetl.files import atomic_folder, parse_json, write_json
 from edgetl.gate.toml_table import build
-from edgetl.pipeline.config import ReleaseConfig, load_config, training_config
+from edgetl.pipeline.config import ReleaseConfig, load_config
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.events import Listener, Reporter
 from edgetl.pipeline.own_process import in_own_process
 from edgetl.pipeline.run_folder import RECORD, RunFolder
 from edgetl.pipeline.transfer_check import TRANSFER_FILE, Baseline
 
-if TYPE_CHECKING:
-    from edgetl.pipeline.transfer_check import TransferCheck
-
 STAGE = "finetune"
 _KEYS: Mapping[Baseline, str] = {"from-scratch": "from_scratch", "source-model": "source_model"}
-_LETTERS_PER_CLASS = 20
-_LETTERS_SEED = 2
 
 
 def checked(
@@ -101,10 +94,8 @@ def _check(
     reporter: Reporter, table: dict[str, Any], root: Path, baselines: tuple[Baseline, ...]
 ) -> dict[str, Any]:
     """In a process of its own: torch is loaded here."""
-    from edgetl.pipeline.negative_transfer import check_transfer
-    from edgetl.pipeline.pretrain import training_progress
+    from edgetl.pipeline.negative_transfer import check_finetuned
     from edgetl.pipeline.stages.finetune import starting_weights
-    from edgetl.train.session import check_trainable
 
     config = build(ReleaseConfig, table, "config")
     folder = RunFolder(root)
@@ -112,27 +103,12 @@ def _check(
     scratch.mkdir(parents=True, exist_ok=True)
     context = StageContext(config=config, folder=folder, reporter=reporter, scratch=scratch)
     assert config.finetune is not None
-    found: TransferCheck = check_transfer(
-        training_config(config, weights=starting_weights(context, config.finetune)),
-        context.splits.load("train"),
-        context.splits.load("val"),
-        input=check_trainable(context.input),
-        classes=context.splits.classes,
+    found = check_finetuned(
+        context,
+        starting_weights(context, config.finetune),
         trained=folder.stage(STAGE),
         out=scratch,
         baselines=baselines,
-        source=_source(config),
-        code=context.code,
-        progress=training_progress(reporter, f"{config.finetune.architecture}, from scratch"),
     )
     shutil.rmtree(scratch)
     return found.to_json()
-
-
-def _source(config: ReleaseConfig) -> SplitPart | None:
-    """Pictures that the starting weights come from, where they are at hand."""
-    assert config.finetune is not None
-    if config.finetune.weights != "letters":
-        return None
-    letters = render_letters(_LETTERS_PER_CLASS, seed=_LETTERS_SEED)
-    return SplitPart(ids=letters.ids, labels=letters.labels, images=letters.images)

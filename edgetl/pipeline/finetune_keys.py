@@ -109,5 +109,5 @@ def with_values(config: ReleaseConfig, values: Mapping[str, Any]) -> ReleaseConf
     table = config.to_table()
     section = dict(table["finetune"])
     for key, value in values.items():
-        section[key] = section.get(key) | value if isinstance(value, dict) else value
+        section[key] = (section.get(key) or {}) | value if isinstance(value, dict) else value
     return build(ReleaseConfig, table | {"finetune": section}, "[finetune]")

@@ -96,22 +96,39 @@ def search(reporter: Reporter, job: SearchJob) -> SearchResult:
         EdgetlError: What stops every trial, such as data that cannot be read.
         KeyboardInterrupt: After the trial that ran was put down as failed: the next call goes on.
     """
-    config = job.release()
+    study = begin(job)
+    began = time.monotonic()
+    while missing(study, job):
+        if job.seconds is not None and time.monotonic() - began >= job.seconds:
+            reporter.note(f"the time is over: {missing(study, job)} trials were not begun")
+            break
+        if not one_trial(study, job, reporter):
+            break
+    return search_result(study, job)
+
+
+def begin(job: SearchJob) -> Study:
+    """The job's study, new or as far as it is, without the trials of killed processes."""
     with one_at_a_time(job.lock):
         study = open_study(job.storage, job.study)
         if not study.get_trials(deepcopy=False):
-            _enqueue_own(study, config, job.space)
+            _enqueue_own(study, job.release(), job.space)
     _put_down_dead(study)
-    began = time.monotonic()
-    while len(_counted(study)) < job.trials:
-        if job.seconds is not None and time.monotonic() - began >= job.seconds:
-            reporter.note(f"the time is over: {len(_counted(study))} of {job.trials} trials")
-            break
-        trial = study.ask()
-        if not _is_wanted(study, trial.number, job.trials):
-            break
-        _run(study, trial, config, job, reporter)
-    return search_result(study, job)
+    return study
+
+
+def missing(study: Study, job: SearchJob) -> int:
+    """How many trials are still to begin."""
+    return max(0, job.trials - len(_counted(study)))
+
+
+def one_trial(study: Study, job: SearchJob, reporter: Reporter) -> bool:
+    """Run a trial; False when other processes have begun all that were asked for meanwhile."""
+    trial = study.ask()
+    wanted = _is_wanted(study, trial.number, job.trials)
+    if wanted:
+        _run(study, trial, job.release(), job, reporter)
+    return wanted
 
 
 def _enqueue_own(study: Study, config: ReleaseConfig, space: Space) -> None:
@@ -146,10 +163,10 @@ def _is_wanted(study: Study, number: int, trials: int) -> bool:
     """Whether fewer than `trials` came before: two processes may have asked for the last one."""
     from optuna.trial import TrialState
 
-    before = sum(one.number < number for one in _counted(study))
-    if before >= trials:
+    earlier = [one for one in _counted(study) if one.number < number]
+    if len(earlier) >= trials:
         study.tell(number, state=TrialState.FAIL)
-    return before < trials
+    return len(earlier) < trials
 
 
 def _run(
