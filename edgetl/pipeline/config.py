@@ -248,14 +248,15 @@ def _check_file(
 def _check_tensor_training(section: FinetuneSection) -> None:
     for key, value, allowed in (
         ("augment", section.augment, (None, "none")),
-        ("weights", section.weights, ("none", "factory")),
+        ("cutmix", section.cutmix, (0.0,)),
+        ("weights", section.weights, ("factory", "none")),
     ):
         if value not in allowed and not str(value).endswith(".safetensors"):
             raise ConfigError(
                 f"finetune.{key}",
                 got=repr(value),
-                expected='"none" for a tensor input',
-                fix="shifts, flips and pretrained pictures are for images",
+                expected=f"{allowed[-1]!r} for a tensor input",
+                fix="shifts, flips, cuts and pretrained pictures are for images",
             )
 
 
@@ -336,7 +337,21 @@ def _resolved(table: dict[str, Any], path: Path) -> dict[str, Any]:
             and values[key].endswith((*WEIGHTS_SUFFIXES, ".onnx"))
         }
         table[section] = values | files
+    if isinstance(finetune := table.get("finetune"), dict):
+        table["finetune"] = finetune | _resolved_terms(finetune, base)
     return table
+
+
+def _resolved_terms(finetune: dict[str, Any], base: Path) -> dict[str, Any]:
+    """The tables inside [finetune] that name folders or data, with their paths made absolute."""
+    found: dict[str, Any] = {}
+    for name, keys in (("distillation", ("teacher",)), ("previous", ("classifier", "run"))):
+        if isinstance(values := finetune.get(name), dict):
+            found[name] = values | {key: _from(base, values[key]) for key in keys if key in values}
+    source = finetune.get("source")
+    if isinstance(source, dict) and isinstance(data := source.get("data"), str):
+        found["source"] = source | {"data": resolve_source(data, base)}
+    return found
 
 
 def _from(base: Path, value: Any) -> Any:

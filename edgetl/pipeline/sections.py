@@ -10,6 +10,7 @@ from edgetl.errors import ConfigError, SpecError
 from edgetl.extras import extra
 from edgetl.gate.policy import Policy
 from edgetl.pipeline.candidates import USUAL
+from edgetl.reference.architectures import HEAD_WIDTH, HeadKind
 from edgetl.spec import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -25,7 +26,6 @@ from edgetl.spec import (
 from edgetl.train.config import (
     Augment,
     ClassWeights,
-    HeadKind,
     Loss,
     Optimizer,
     Recipe,
@@ -296,7 +296,7 @@ class FinetuneSection:
     mixup: Weight = 0.0
     cutmix: Weight = 0.0
     head_kind: HeadKind = "linear"
-    head_width: Count = 1024
+    head_width: Count = HEAD_WIDTH
     choose_weight_decay: bool = False
     lora_rank: Count = 8
     lora_alpha: Positive = 16.0

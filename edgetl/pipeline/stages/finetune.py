@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from edgetl.errors import CheckpointError
 from edgetl.pipeline.config import training_config
 from edgetl.pipeline.context import StageContext
+from edgetl.pipeline.continual import read_previous, report_forgetting
 from edgetl.pipeline.launch import train_together
 from edgetl.pipeline.pretrain import letters_weights, training_progress
 from edgetl.pipeline.sections import FinetuneSection, ModelSection
+from edgetl.pipeline.suspicious import find_suspicious
+from edgetl.pipeline.transfer_terms import transfer_terms
 from edgetl.reference.checkpoint import save_classifier
 from edgetl.reference.description import ONNX_ARCHITECTURE, ClassifierDescription
 from edgetl.reference.ending import OUTPUT
@@ -20,6 +25,9 @@ from edgetl.reference.trained import trained_network
 from edgetl.spec import Head
 from edgetl.train.loop import FinetuneResult, finetune
 from edgetl.train.progress import Progress
+
+LAST_GOOD = "last-good.safetensors"
+LOGS = Path("logs") / "tensorboard"
 
 
 def run(context: StageContext, out: Path) -> None:
@@ -69,10 +77,13 @@ def _take(context: StageContext, section: ModelSection, out: Path) -> None:
 
 def _train(context: StageContext, section: FinetuneSection, out: Path) -> None:
     weights = starting_weights(context, section)
-    if context.launch.alone:
-        result = train(context, weights)
-    else:
-        result = train_together(train, context, weights, context.launch)
+    try:
+        if context.launch.alone:
+            result = train(context, weights)
+        else:
+            result = train_together(train, context, weights, context.launch)
+    except CheckpointError as error:
+        raise _kept_aside(context, error) from error
     for name in ("model.safetensors", "classifier.json", "history.json"):
         shutil.copyfile(context.scratch / name, out / name)
     count = f"{context.threads} thread{'s' if context.threads > 1 else ''}"
@@ -85,6 +96,40 @@ def _train(context: StageContext, section: FinetuneSection, out: Path) -> None:
         f"NLL {best.nll:.4f}, ECE {best.ece:.4f}, "
         f"mean entropy {best.entropy:.4f}; trained on {place}"
     )
+    _look_back(context, section, out)
+
+
+def _kept_aside(context: StageContext, error: CheckpointError) -> CheckpointError:
+    """The error of a run that diverged, with its last good weights where they stay.
+
+    The scratch folder is thrown away as soon as the config changes, as the error says it must.
+    """
+    found = re.search(r'weights = "([^"]+)"', error.fix)
+    if error.subject != "training" or found is None:
+        return error
+    good = context.folder.root / LAST_GOOD
+    shutil.copyfile(found[1], good)
+    return CheckpointError(
+        error.subject,
+        got=error.got,
+        expected=error.expected,
+        fix=error.fix.replace(found[1], str(good)),
+    )
+
+
+def _look_back(context: StageContext, section: FinetuneSection, out: Path) -> None:
+    """What the trained classifier tells of its training images, and of what it was before."""
+    source = context.config.data.source
+    train_part = context.splits.load("train")
+    said = find_suspicious(out, train_part, out=out, source=source, code=context.code)
+    context.reporter.note(said)
+    if section.previous is not None:
+        run = None if section.previous.run is None else Path(section.previous.run)
+        before = read_previous(Path(section.previous.classifier), run=run, code=context.code)
+        val = context.splits.load("val")
+        forgetting = report_forgetting(before, out, val=val, code=context.code)
+        if forgetting is not None:
+            context.reporter.note(forgetting.sentence)
 
 
 def starting_weights(context: StageContext, section: FinetuneSection) -> str:
@@ -110,12 +155,16 @@ def train(
         context: The stage's; the training's states and its result go to the scratch folder.
         weights: What to start from: the section's, or the file that "letters" became.
         share: How many processes share this machine's threads.
-        progress: Told in place of the context's reporter.
+        progress: Told in place of the context's reporter, of a training that is no stage's: its
+            logs are beside its states then.
     """
     config = training_config(context.config, weights=weights)
-    assert config.threads is not None
+    threads = max(1, context.threads // share)
+    transfer = transfer_terms(context, weights)
+    if transfer.weights is not None:
+        config = replace(config, weights=str(transfer.weights))
     return finetune(
-        replace(config, threads=max(1, config.threads // share)),
+        replace(config, threads=threads),
         context.splits.load("train"),
         context.splits.load("val"),
         input=context.input,
@@ -123,4 +172,12 @@ def train(
         out=context.scratch,
         progress=progress or training_progress(context.reporter, config.architecture),
         code=context.code,
+        terms=transfer.terms,
+        sources=transfer.sources,
+        logs=None if progress is not None else _logs(context),
     )
+
+
+def _logs(context: StageContext) -> Path:
+    """A folder for TensorBoard that outlives the stage; each config has its own there."""
+    return context.folder.root / LOGS / f"finetune-{context.scratch.name[:8]}"
