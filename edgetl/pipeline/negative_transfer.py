@@ -198,7 +198,10 @@ def scratch_config(config: FinetuneConfig) -> FinetuneConfig:
         ('full', 6, 0.001)
     """
     defaults = {field.name: field.default for field in fields(config)}
-    of_recipes = ("train_from", "layer_decay", "lora_rank", "lora_alpha", "lora_layers")
+    of_recipes = (
+        *("train_from", "layer_decay", "choose_weight_decay"),
+        *("lora_rank", "lora_alpha", "lora_layers"),
+    )
     return replace(
         config,
         weights="none",

@@ -231,7 +231,7 @@ def test_a_head_can_be_solved_with_one_image_of_a_class(
     ("changes", "epochs", "rate"),
     [
         ({"recipe": "two-stage", "head_epochs": 2}, 7, 1e-3),
-        ({"recipe": "linear-probe"}, 5, 1e-3),
+        ({"recipe": "linear-probe", "choose_weight_decay": True}, 5, 1e-3),
         ({"recipe": "full", "layer_decay": 0.5, "train_from": "head"}, 5, 1e-3),
         ({"recipe": "lora", "lora_rank": 2}, 5, 1e-3),
         ({"recipe": "full", "learning_rate": 0.02}, 5, 0.02),

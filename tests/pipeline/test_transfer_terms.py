@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edgetl.data.letters import render_letters
+from edgetl.errors import CheckpointError, ConfigError
+from edgetl.pipeline.config import ReleaseConfig, load_config, training_config
+from edgetl.pipeline.context import StageContext
+from edgetl.pipeline.events import Reporter, ignore
+from edgetl.pipeline.run_folder import RunFolder
+from edgetl.pipeline.sections import (
+    DistillationSection,
+    FinetuneSection,
+    KeepAnswersSection,
+    L2SpSection,
+    PreviousSection,
+    SourceSection,
+)
+from edgetl.pipeline.stages import data as data_stage
+from edgetl.pipeline.transfer_terms import Transfer, transfer_terms
+from edgetl.reference.checkpoint import load_classifier
+from edgetl.train.loop import FinetuneResult, finetune
+
+CONFIG = """
+schema = "edgetl.config/1"
+name = "digits"
+version = "1"
+threads = 1
+[data]
+source = "builtin:digits"
+train = 60
+val = 100
+calib = 50
+test = 50
+[input]
+kind = "tensor"
+shape = [8, 8]
+[finetune]
+architecture = "mlp:16"
+weights = "none"
+recipe = "full"
+epochs = 2
+batch_size = 20
+device = "cpu"
+"""
+
+MakeContext = Callable[..., StageContext]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its data stage, and letters of the digits' size."""
+    root = tmp_path_factory.mktemp("run")
+    (root / "digits.toml").write_text(CONFIG)
+    context = _context(load_config(root / "digits.toml"), root)
+    data_stage.run(context, root / "data")
+    letters = render_letters(4, seed=0, size=8)
+    np.savez(root / "letters.npz", images=letters.images, labels=letters.labels)
+    return root
+
+
+def _context(config: ReleaseConfig, root: Path) -> StageContext:
+    return StageContext(
+        config=config,
+        folder=RunFolder(root),
+        reporter=Reporter("finetune", ignore),
+        scratch=root / "scratch",
+    )
+
+
+@pytest.fixture
+def make(root: Path) -> MakeContext:
+    def made(**tables: object) -> StageContext:
+        config = load_config(root / "digits.toml")
+        assert config.finetune is not None
+        section: FinetuneSection = replace(config.finetune, **tables)  # type: ignore[arg-type]
+        return _context(replace(config, finetune=section), root)
+
+    return made
+
+
+def source(root: Path, **changes: object) -> SourceSection:
+    return SourceSection(data=f"npz:{root / 'letters.npz'}", **changes)  # type: ignore[arg-type]
+
+
+def trained(
+    context: StageContext, transfer: Transfer, out: Path, weights: str = "none"
+) -> FinetuneResult:
+    return finetune(
+        training_config(context.config, weights=weights),
+        context.splits.load("train"),
+        context.splits.load("val"),
+        input=context.input,
+        classes=context.splits.classes,
+        out=out,
+        terms=transfer.terms,
+        sources=transfer.sources,
+    )
+
+
+def test_a_config_without_tables_adds_nothing(make: MakeContext) -> None:
+    assert transfer_terms(make(), "none") == Transfer()
+
+
+@pytest.mark.parametrize(
+    ("section", "digests"),
+    [
+        (
+            {"method": "joint", "weight": 0.3, "schedule": "linear-down"},
+            [{"term": "joint", "weight": 0.3, "schedule": "linear-down"}],
+        ),
+        (
+            {"method": "dann", "weight": 0.3},
+            [
+                {"term": "joint", "weight": 1.0, "schedule": "constant"},
+                {"term": "dann", "weight": 0.3, "hidden": 256},
+            ],
+        ),
+        (
+            {"method": "coral", "weight": 0.3, "schedule": "ramp"},
+            [
+                {"term": "joint", "weight": 1.0, "schedule": "ramp"},
+                {"term": "coral", "weight": 0.3},
+            ],
+        ),
+    ],
+)
+def test_a_source_gives_its_terms_and_its_data(
+    make: MakeContext, root: Path, section: dict[str, object], digests: list[dict[str, object]]
+) -> None:
+    transfer = transfer_terms(make(source=source(root, batch_size=8, **section)), "none")
+
+    assert [dict(term.digest) for term in transfer.terms] == digests
+    (given,) = transfer.sources
+    assert (len(given.part), len(given.classes), given.batch_size) == (104, 26, 8)
+
+
+@pytest.mark.parametrize("method", ["joint", "dann", "coral"])
+def test_a_joint_run_trains_two_heads_and_the_checkpoint_has_one(
+    make: MakeContext, root: Path, tmp_path: Path, method: str
+) -> None:
+    context = make(source=source(root, method=method))
+
+    result = trained(context, transfer_terms(context, "none"), tmp_path)
+
+    assert {name: tuple(value.shape) for name, value in tensors(tmp_path).items()} == {
+        "body.1.weight": (16, 64),
+        "body.1.bias": (16,),
+        "head.weight": (10, 16),
+        "head.bias": (10,),
+    }
+    network, description = load_classifier(tmp_path)
+    assert description.head.classes == tuple("0123456789")
+    assert network(torch.zeros(1, 8, 8)).shape == (1, 10)
+    names = {"joint": {"joint"}, "dann": {"joint", "dann"}, "coral": {"joint", "coral"}}
+    for record in result.records:
+        assert record.terms is not None and set(record.terms) == names[method]
+        # Two heads: a source's cross-entropy begins near the logarithm of its 26 classes.
+        assert record.terms["joint"] == pytest.approx(np.log(26), abs=0.4)
+
+
+def test_the_source_moves_the_body_and_a_weight_of_zero_does_not(
+    make: MakeContext, root: Path, tmp_path: Path
+) -> None:
+    """Plain training, and joint training with weights 0 and 1."""
+    bodies = []
+    for at, table in enumerate((None, source(root, weight=0.0), source(root))):
+        context = make(source=table)
+        trained(context, transfer_terms(context, "none"), tmp_path / str(at))
+        bodies.append(tensors(tmp_path / str(at))["body.1.weight"])
+
+    assert torch.equal(bodies[0], bodies[1])
+    assert not torch.allclose(bodies[0], bodies[2], atol=1e-4)
+
+
+def test_more_of_a_source_teaches_its_own_head_more(
+    make: MakeContext, root: Path, tmp_path: Path
+) -> None:
+    context = make(source=source(root), epochs=25, learning_rate=1e-2, patience=25)
+
+    records = trained(context, transfer_terms(context, "none"), tmp_path).records
+
+    assert records[-1].terms["joint"] < records[0].terms["joint"] - 0.3
+
+
+def test_an_interrupted_joint_run_ends_with_the_same_weights(
+    make: MakeContext, root: Path, tmp_path: Path
+) -> None:
+    """The sources' heads are part of the stored state, or the second half would begin anew."""
+    context = make(source=source(root), epochs=3)
+    transfer = transfer_terms(context, "none")
+    trained(context, transfer, tmp_path / "whole")
+
+    class Stopped(Exception):
+        pass
+
+    def stop(progress: object) -> None:
+        if getattr(progress, "record", None) is not None and progress.epoch == 2:  # type: ignore[attr-defined]
+            raise Stopped
+
+    arguments = {
+        "input": context.input,
+        "classes": context.splits.classes,
+        "out": tmp_path / "cut",
+        "terms": transfer.terms,
+        "sources": transfer.sources,
+    }
+    parts = [context.splits.load(name) for name in ("train", "val")]
+    config = training_config(context.config, weights="none")
+    with pytest.raises(Stopped):
+        finetune(config, *parts, progress=stop, **arguments)  # type: ignore[arg-type]
+    resumed = finetune(config, *parts, **arguments)  # type: ignore[arg-type]
+
+    assert resumed.resumed_epochs == 2
+    whole, cut = tensors(tmp_path / "whole"), tensors(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_body_that_never_trains_is_refused(make: MakeContext, root: Path) -> None:
+    with pytest.raises(ConfigError, match="linear-probe"):
+        transfer_terms(make(source=source(root), recipe="linear-probe"), "none")
+
+
+def test_a_negative_lambda_is_refused_in_the_config(root: Path) -> None:
+    path = root / "negative.toml"
+    table = '[finetune.source]\ndata = "builtin:letters"\nweight = -0.5\n'
+    path.write_text(CONFIG + table)
+
+    with pytest.raises(ConfigError, match=r"source\.weight"):
+        load_config(path)
+
+
+def test_terms_toward_the_start_are_made(make: MakeContext, root: Path, tmp_path: Path) -> None:
+    context = make(l2_sp=L2SpSection(weight=0.1, head_weight=0.2))
+    plain = trained(context, Transfer(), tmp_path)
+    weights = str(plain.folder / "model.safetensors")
+    context = make(
+        l2_sp=L2SpSection(weight=0.1, head_weight=0.2),
+        keep_answers=KeepAnswersSection(weight=0.5, temperature=3.0),
+        distillation=DistillationSection(teacher=str(plain.folder), weight=0.7, temperature=4.0),
+    )
+
+    digests = [dict(term.digest) for term in transfer_terms(context, weights).terms]
+
+    assert digests[0] == {"term": "l2-sp", "weight": 0.1, "head_weight": 0.2}
+    assert (digests[1]["term"], digests[1]["weight"]) == ("keep-answers", 0.5)
+    assert digests[1]["source"] is not None
+    assert (digests[2]["term"], digests[2]["temperature"]) == ("distillation", 4.0)
+
+
+def test_answers_of_weights_without_a_file_cannot_be_kept(make: MakeContext) -> None:
+    context = make(keep_answers=KeepAnswersSection())
+
+    with pytest.raises(ConfigError, match=r"keep_answers.*'imagenet'"):
+        transfer_terms(context, "imagenet")
+
+
+def test_a_teacher_that_is_none_is_refused(make: MakeContext, tmp_path: Path) -> None:
+    context = make(distillation=DistillationSection(teacher=str(tmp_path / "none")))
+
+    with pytest.raises(CheckpointError, match="no such folder"):
+        transfer_terms(context, "none")
+
+
+def test_a_previous_classifier_is_what_training_starts_from(
+    make: MakeContext, tmp_path: Path
+) -> None:
+    plain = trained(make(), Transfer(), tmp_path)
+    context = make(previous=PreviousSection(classifier=str(plain.folder), lwf=0.5))
+
+    transfer = transfer_terms(context, "none")
+
+    assert transfer.weights is not None
+    before, after = tensors(tmp_path), load_file(transfer.weights)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert [term.digest["term"] for term in transfer.terms] == ["keep-answers"]
