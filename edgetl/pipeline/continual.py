@@ -7,6 +7,7 @@ hold it to the old answers and to the weights that mattered, without images of t
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 from edgetl.data.store import SplitPart
 from edgetl.errors import ConfigError, DataError
 from edgetl.files import write_json
-from edgetl.pipeline.forgetting import FORGETTING_FILE, Forgetting, measure_forgetting
+from edgetl.pipeline.forgetting import FORGETTING_FILE, Forgetting, measure_forgetting, part_at
 from edgetl.pipeline.previous import (
     Previous,
     check_classes,
@@ -61,14 +62,11 @@ def previous_terms(
     ewc: float = 0.0,
     lwf: float = 0.0,
     temperature: float = 2.0,
+    own_softmax: bool = False,
     images: int | None = _FISHER_IMAGES,
     seed: int = 0,
 ) -> tuple[TermMaker, ...]:
     """The terms that hold a classifier to what it was; a weight of 0 leaves its term out.
-
-    With `lwf` the new classes also get a softmax of their own, as in its paper
-    (`edgetl.train.terms.own_softmax`): without it the old answers stay as they were among one
-    another, and new classes take nearly all their images.
 
     Args:
         previous: With `Previous.train` for EWC.
@@ -77,6 +75,10 @@ def previous_terms(
         ewc: The weight of `edgetl.train.terms.ewc.Ewc`.
         lwf: The weight of `edgetl.train.terms.keep_answers.KeepAnswers`.
         temperature: Of the latter.
+        own_softmax: Beside `lwf`, whether new classes get a softmax of their own as in its paper
+            (`edgetl.train.terms.own_softmax`). It belongs where no training image is of an old
+            class: without it the old answers stay as they were among one another, and new
+            classes take nearly all their images.
         images: How many images EWC's Fisher information is taken from; None for all. Up to 10
             classes it is the expectation over the model's own labels, above that one label an
             image is drawn from them.
@@ -85,7 +87,7 @@ def previous_terms(
     Raises:
         ConfigError: For a weight below 0, NaN or infinite, EWC without the old images, fewer
             classes than before, another architecture or head than the old classifier's, a recipe
-            that starts the head anew, or `lwf` for new classes beside another loss than plain
+            that starts the head anew, or `own_softmax` beside another loss than plain
             cross-entropy.
     """
     check_weight("previous.ewc", ewc)
@@ -96,7 +98,7 @@ def previous_terms(
     terms: list[TermMaker] = []
     if lwf > 0:
         terms.append(KeepAnswers(weight=lwf, temperature=temperature, known=known))
-        if len(classes) > known:
+        if own_softmax and len(classes) > known:
             _check_plain_loss(config)
             terms.append(OwnSoftmax(known=known))
     if ewc > 0:
@@ -135,7 +137,12 @@ def _check_plain_loss(config: FinetuneConfig) -> None:
 
 
 def report_forgetting(
-    previous: Previous, out: Path, *, val: SplitPart, code: Path | None = None
+    previous: Previous,
+    out: Path,
+    *,
+    val: SplitPart,
+    seen: Collection[str] = (),
+    code: Path | None = None,
 ) -> Forgetting | None:
     """Measure what a trained classifier forgot, and write ``forgetting.json`` beside it.
 
@@ -143,6 +150,7 @@ def report_forgetting(
         previous: The classifier that the training started from.
         out: The folder of the later classifier.
         val: Images labelled by its classes; those of new classes are asked.
+        seen: The ids of the images that it was trained on, which are left out of the old ones.
         code: The folder of the module of a ``python:`` architecture.
 
     Returns:
@@ -155,13 +163,9 @@ def report_forgetting(
         return None
     network, description = load_classifier(out, code=code)
     of_new = np.flatnonzero(val.labels >= len(previous.classes))
-    new = SplitPart(
-        ids=tuple(val.ids[at] for at in of_new),
-        labels=val.labels[of_new],
-        images=val.images[of_new],
-    )
+    new = part_at(val, of_new)
     forgetting = measure_forgetting(
-        previous, network, description, new=new if len(of_new) else None
+        previous, network, description, new=new if len(of_new) else None, seen=seen
     )
     write_json(out / FORGETTING_FILE, forgetting.to_json())
     return forgetting
@@ -195,7 +199,8 @@ def learn_classes(
     Args:
         config: How to train; its `weights` are not read, for the start is the old classifier.
         previous: From `read_previous`; `held_out` must be there, and `train` for EWC.
-        train, val: Images of the new task. Old classes may be among them.
+        train, val: Images of the new task. Old classes may be among them; of new ones alone
+            these are trained in a softmax of their own beside `lwf`.
         classes: The names of their labels, in order: new ones, and old ones by their name.
         out: The result's folder: the checkpoint, history.json and forgetting.json.
         ewc, lwf, temperature: As `previous_terms`; both weights 0 is plain fine-tuning.
@@ -226,10 +231,17 @@ def learn_classes(
             fix="read the classifier with its run, or give held_out",
         )
     every = with_new_classes(previous.classes, classes)
-    terms = previous_terms(
-        previous, config, every, ewc=ewc, lwf=lwf, temperature=temperature, seed=config.seed
-    )
     taught, checked = (_relabelled(part, classes, every) for part in (train, val))
+    terms = previous_terms(
+        previous,
+        config,
+        every,
+        ewc=ewc,
+        lwf=lwf,
+        temperature=temperature,
+        own_softmax=bool((taught.labels >= len(previous.classes)).all()),
+        seed=config.seed,
+    )
     weights = starting_weights(previous, every, out, seed=config.seed, code=code)
     result = finetune(
         replace(config, weights=str(weights)),
@@ -242,7 +254,7 @@ def learn_classes(
         code=code,
         terms=terms,
     )
-    forgetting = report_forgetting(previous, out, val=checked, code=code)
+    forgetting = report_forgetting(previous, out, val=checked, seen=train.ids, code=code)
     assert forgetting is not None
     return LearnedClasses(finetuned=result, classes=every, forgetting=forgetting)
 

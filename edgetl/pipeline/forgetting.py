@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,7 @@ def measure_forgetting(
     description: ClassifierDescription,
     *,
     new: SplitPart | None = None,
+    seen: Collection[str] = (),
 ) -> Forgetting:
     """Ask the classifier before and after the same old images, and the later one the new ones.
 
@@ -141,6 +142,7 @@ def measure_forgetting(
         network: The later one, on the CPU.
         description: What it is; the old classes first.
         new: Images of the new task, labelled by the later classes.
+        seen: Ids of images that the later one was trained on: none of them is asked.
 
     Raises:
         ConfigError: Without old images, or for classes that do not begin with the old ones.
@@ -148,16 +150,20 @@ def measure_forgetting(
     """
     old = before.classes
     check_classes(old, description.head.classes)
-    if before.held_out is None or not len(before.held_out):
+    asked = before.held_out
+    if asked is not None and seen:
+        known = set(seen)
+        asked = part_at(asked, np.flatnonzero([one not in known for one in asked.ids]))
+    if asked is None or not len(asked):
         raise ConfigError(
             "forgetting",
-            got="no images of the old task",
+            got="no images of the old task" + " that are not trained on now" * bool(seen),
             expected="held-out images on which it can be seen",
             fix="name the finished run that trained the old classifier, or give its images",
         )
-    labels = np.asarray(before.held_out.labels)
-    was = _raw_logits(before.network, before.description, before.held_out).argmax(1) == labels
-    now = _raw_logits(network, description, before.held_out)
+    labels = np.asarray(asked.labels)
+    was = _raw_logits(before.network, before.description, asked).argmax(1) == labels
+    now = _raw_logits(network, description, asked)
     still = now.argmax(1) == labels
     low, high = tango(int((still & ~was).sum()), int((was & ~still).sum()), len(labels))
     learnt = None if new is None else _raw_logits(network, description, new).argmax(1) == new.labels
@@ -174,6 +180,18 @@ def measure_forgetting(
         high=-low,
         new_top1=None if learnt is None else float(learnt.mean()),
     )
+
+
+def part_at(part: SplitPart, places: NDArray[np.int64]) -> SplitPart:
+    """Some samples of a split, in that order, without their slices.
+
+    Example:
+        >>> part = SplitPart(ids=("x", "y"), labels=np.array([0, 1]), images=np.zeros((2, 4)))
+        >>> part_at(part, np.array([1])).ids
+        ('y',)
+    """
+    ids = tuple(part.ids[int(at)] for at in places)
+    return SplitPart(ids=ids, labels=part.labels[places], images=part.images[places])
 
 
 def _raw_logits(

@@ -22,6 +22,7 @@ from edgetl.train.terms.checks import listed
 
 START_FILE = "start.safetensors"
 _STAGES = ("finetune", "calibrate")
+_HELD_OUT = ("val", "calib", "test")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +48,11 @@ class Previous:
 
 
 def read_previous(
-    classifier: Path, *, run: Path | None = None, code: Path | None = None
+    classifier: Path,
+    *,
+    run: Path | None = None,
+    code: Path | None = None,
+    judged: SplitStore | None = None,
 ) -> Previous:
     """A classifier from a checkpoint folder or a finished run, with the data of a run.
 
@@ -57,11 +62,13 @@ def read_previous(
             ever chose a temperature; its val split where there is no calib). The test split
             stays shut. None takes `classifier`, when that is a run's folder.
         code: The folder of the module of a ``python:`` architecture.
+        judged: The splits of the classifier to come.
 
     Raises:
         CheckpointError: When the folder is no checkpoint, is of other weights than described, or
             holds an ONNX file, which cannot be trained.
-        DataError: When the run has other classes than the classifier.
+        DataError: When the run has other classes than the classifier, or the classifier was
+            trained on images that the one to come is judged on.
     """
     folder = classifier
     if not (classifier / DESCRIPTION_FILE).is_file():
@@ -79,10 +86,26 @@ def read_previous(
             expected=f"those of the classifier {folder}: {listed(description.head.classes)}",
             fix="name the run that trained the classifier",
         )
+    train = store.load("train")
+    if judged is not None:
+        _check_unseen(train, judged, run)
     held_out = store.load("calib" if store.sizes["calib"] else "val")
-    return Previous(
-        network=network, description=description, train=store.load("train"), held_out=held_out
-    )
+    return Previous(network=network, description=description, train=train, held_out=held_out)
+
+
+def _check_unseen(train: SplitPart, judged: SplitStore, run: Path) -> None:
+    """The start knows its images: a verdict on them would be too good."""
+    known = set(train.ids)
+    for name in _HELD_OUT:
+        shared = sorted(known & set(judged.ids(name)))
+        if shared:
+            raise DataError(
+                f"the data of {run}",
+                got=f"{len(shared)} of its training images in the {name} split, "
+                f"first {shared[0][:12]}…",
+                expected="no image that the previous classifier was trained on",
+                fix="take these images out of the data, or give them as its train part",
+            )
 
 
 def with_new_classes(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:

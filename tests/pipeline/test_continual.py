@@ -90,9 +90,10 @@ def test_the_terms_are_those_that_have_a_weight(previous: Previous) -> None:
         return [type(each) for each in previous_terms(previous, CONFIG, classes, **weights)]
 
     assert kinds() == []
-    assert kinds(lwf=1.0) == [KeepAnswers, OwnSoftmax]
-    assert kinds(OLD, lwf=1.0) == [KeepAnswers]
-    assert kinds(ewc=1.0, lwf=1.0) == [KeepAnswers, OwnSoftmax, Ewc]
+    assert kinds(ewc=1.0, lwf=1.0) == [KeepAnswers, Ewc]
+    assert kinds(own_softmax=True, lwf=1.0) == [KeepAnswers, OwnSoftmax]
+    assert kinds(OLD, own_softmax=True, lwf=1.0) == [KeepAnswers]
+    assert kinds(own_softmax=True) == []
     (term,) = previous_terms(previous, CONFIG, every, ewc=1.0, images=20)
     (again,) = previous_terms(previous, CONFIG, every, ewc=1.0, images=20)
     (other,) = previous_terms(previous, CONFIG, every, ewc=1.0, images=30)
@@ -146,6 +147,21 @@ def test_a_previous_folder_of_another_architecture_says_which_keys(
     path.write_text(path.read_text().replace('"mlp"', '"mlp:64,32,16"'))
     with pytest.raises(CheckpointError, match=r"missing: body\.5\.weight"):
         read_previous(tmp_path)
+
+
+def test_with_images_of_old_classes_all_classes_compete(previous: Previous, tmp_path: Path) -> None:
+    new, old = _digits(5, 0, 60), _digits(0, 0, 60)
+    part = SplitPart(
+        ids=new.ids + old.ids,
+        labels=np.concatenate([new.labels, old.labels + 5]),
+        images=np.concatenate([np.asarray(new.images), np.asarray(old.images)]),
+    )
+    config = replace(CONFIG, epochs=1)
+    learned = learn_classes(config, previous, part, part, classes=NEW + OLD, out=tmp_path)
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert set(history["epochs"][0]["terms"]) == {"keep-answers"}
+    # The old ones keep their index, whatever the order in which the data names them.
+    assert learned.classes == OLD + NEW and learned.forgetting.new_images == 60
 
 
 def test_a_start_that_would_lose_the_old_rows_is_refused(

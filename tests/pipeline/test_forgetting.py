@@ -85,3 +85,13 @@ def test_without_old_images_or_with_fewer_classes_nothing_is_said() -> None:
     after, described = _classifier(("a", "b"))
     with pytest.raises(ConfigError, match="2 classes without 'c'"):
         measure_forgetting(before, after, described)
+
+
+def test_images_that_are_trained_on_now_are_not_asked() -> None:
+    network, description = _classifier(("a", "b"))
+    before = Previous(network=network, description=description, held_out=OLD_IMAGES)
+    after, described = _classifier(("a", "b", "c", "d"))
+    found = measure_forgetting(before, after, described, seen=OLD_IMAGES.ids[2:4])
+    assert (found.old_images, found.forgetting) == (3, 0.0)
+    with pytest.raises(ConfigError, match="no images of the old task that are not trained on now"):
+        measure_forgetting(before, after, described, seen=OLD_IMAGES.ids)

@@ -124,6 +124,18 @@ def test_a_finished_run_gives_the_classifier_and_its_data_but_never_test(run: Pa
     assert both.held_out is not None and both.held_out.ids == previous.held_out.ids
 
 
+def test_a_classifier_that_knows_what_the_next_is_judged_on_is_refused(
+    run: Path, tmp_path: Path
+) -> None:
+    digits = open_dataset("builtin:digits")
+    splits = make_splits(digits, train=300, val=100, calib=80, test=200, seed=1)
+    save_splits(tmp_path / "next", digits, splits)
+    with pytest.raises(DataError, match=r"its training images in the val split, first [0-9a-f]"):
+        read_previous(run, judged=SplitStore(tmp_path / "next"))
+    # Of the same splits none is shared.
+    assert read_previous(run, judged=SplitStore(run / "data")).train is not None
+
+
 def test_what_is_no_classifier_or_not_this_ones_data_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no file classifier\.json"):
         read_previous(tmp_path)
