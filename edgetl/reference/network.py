@@ -16,6 +16,7 @@ from edgetl.reference.architectures import (
     TIMM,
     HeadKind,
     check_architecture,
+    known_head,
     mlp_widths,
 )
 from edgetl.reference.ending import OUTPUT, RAW, Answer, find_answer, raw_logits
@@ -161,9 +162,7 @@ def build_network(
         )
     network = _with_own_head(architecture, classes, input, code)
     if head_kind != "linear":
-        block = known_block(architecture)
-        if block is None:
-            block = _found(network, input, classes, head)
+        block = _replaced(network, architecture, input, classes, head)
         give_head(network, block, head_kind, width=head_width, architecture=architecture)
     return network.train()
 
@@ -187,6 +186,22 @@ def _with_own_head(
     if architecture.startswith(TIMM):
         return timm_network(architecture, classes, input)
     return torchvision_network(architecture, classes, input)
+
+
+def _replaced(
+    network: nn.Module, architecture: str, input: ClassifierInput, classes: int, head: str | None
+) -> str:
+    block, own = known_block(architecture), known_head(architecture)
+    if block is None:
+        return _found(network, input, classes, head)
+    if head in (None, own):
+        return block
+    raise ConfigError(
+        "head",
+        got=f"'{head}' for another kind of head",
+        expected=f"'{own}', the last linear layer of {architecture}",
+        fix="remove head: the layer is known",
+    )
 
 
 def _found(network: nn.Module, input: ClassifierInput, classes: int, head: str | None) -> str:

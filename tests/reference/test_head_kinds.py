@@ -226,6 +226,12 @@ def test_the_users_head_is_replaced_where_there_are_several(code: Path) -> None:
     assert found == "3.linear"
 
 
+def test_another_layer_than_the_known_head_is_not_replaced() -> None:
+    with pytest.raises(ConfigError, match="'head', the last linear layer of mlp"):
+        build_network("mlp", 3, TENSOR, head_kind="mlp", head="body.1")
+    assert type(build_network("mlp", 3, TENSOR, head_kind="mlp", head="head").head) is not nn.Linear
+
+
 def test_a_network_that_is_its_head_has_none_to_replace() -> None:
     with pytest.raises(ConfigError, match="no linear layer ''"):
         give_head(nn.Linear(3, 2), "", "mlp", width=4)
