@@ -26,7 +26,7 @@ _HEADS = (
     "verdict",
 )
 _STYLES = {"ship": "bold green", "over budget": "yellow", "harms": "bold red", "failed": "red"}
-_NAME = 22
+_NAME = 20
 
 
 def print_choice(choice: Choice) -> None:
@@ -81,7 +81,7 @@ def _row(found: BackboneFound) -> tuple[str | Text, ...]:
     return (
         DASH if found.rank is None else str(found.rank),
         clean(found.backbone.label, _NAME),
-        DASH if scores is None else f"{scores['logme']:.3f}",
+        DASH if scores is None else number(scores["logme"]),
         DASH if scores is None else f"{100 * scores['probe_top1']:.1f}",
         DASH if fastest is None else fastest.id,
         DASH if fastest is None else _latency(fastest),

@@ -16,7 +16,7 @@ from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.stages.bench import RESULT, input_batch
 from edgetl.stats import quantile_bounds
 
-_CALLS, _ROUNDS, _SECONDS = 5, 6, 20.0
+_CALLS, _ROUNDS, _SECONDS = 5, 6, 10.0
 _WARM_UP = WarmUp(floor_seconds=0.05, cap_seconds=1.5)
 
 

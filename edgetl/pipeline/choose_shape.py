@@ -11,6 +11,7 @@ from torch import nn
 
 from edgetl.compile.openvino_from_onnx import openvino_from_onnx
 from edgetl.data.preprocess import to_inputs
+from edgetl.errors import ModelError
 from edgetl.export.onnx_from_torch import onnx_from_torch
 from edgetl.files import write_atomic
 from edgetl.pipeline.candidates import CANDIDATES
@@ -18,6 +19,7 @@ from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.sections import FinetuneSection
 from edgetl.quantize.qdq import int8_from_fp32
 from edgetl.reference.architectures import HEADS
+from edgetl.reference.ending import Ending, find_answer
 from edgetl.reference.heads import find_head_layer, head_layer
 from edgetl.reference.network import build_network
 from edgetl.spec import Head, Precision
@@ -59,7 +61,7 @@ def fresh_network(context: StageContext) -> tuple[nn.Module, Head]:
 
     Raises:
         ConfigError: For an architecture that is not known, or an input it does not take.
-        ModelError: When its head cannot be found.
+        ModelError: When its head cannot be found, or is not the linear layer that ends it.
     """
     section, classes = section_of(context), context.splits.classes
     seed_torch(context.config.seed)
@@ -67,6 +69,13 @@ def fresh_network(context: StageContext) -> tuple[nn.Module, Head]:
     layer = section.head
     if layer is None and section.architecture in HEADS:
         layer = head_layer(network, section.architecture)
-    return network, Head(
-        layer=find_head_layer(network, context.input, classes, layer), classes=classes
-    )
+    head = Head(layer=find_head_layer(network, context.input, classes, layer), classes=classes)
+    answer = find_answer(network, input=context.input, head=head)
+    if not answer.folds or answer.ending is not Ending.LOGITS:
+        raise ModelError(
+            f"backbone {section.architecture}, head '{head.layer}'",
+            got="a network that does something to its head's output",
+            expected="a linear layer at the end, whose inputs are the features",
+            fix="leave this backbone out, or return the raw logits from its forward()",
+        )
+    return network, head
