@@ -71,7 +71,7 @@ def mix_batch(
             fix="use mixup for a tensor input, or set cutmix = 0",
         )
     kind = kinds[int(generator.integers(len(kinds)))] if len(kinds) > 1 else kinds[0]
-    mix = _transform(kind, alphas[kind], classes)
+    mix = _transform(kind, float(alphas[kind]), classes)
     with drawing_from(generator):
         mixed, targets = mix(_as_pictures(inputs.float()), labels)
     return _as_given(mixed, inputs), targets

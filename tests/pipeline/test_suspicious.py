@@ -20,8 +20,10 @@ from edgetl.pipeline.suspicious import (
     find_suspicious,
     suspicious_sentence,
 )
+from edgetl.reference.architectures import HeadKind
 from edgetl.reference.checkpoint import ClassifierDescription, save_classifier
 from edgetl.reference.ending import OUTPUT
+from edgetl.reference.heads import head_of
 from edgetl.reference.network import build_network
 from edgetl.spec import Head, TensorInput
 
@@ -114,6 +116,27 @@ def test_a_network_without_a_named_head_is_judged_by_its_logits(
     _, found = look(network, part, tmp_path, layer=OUTPUT)
     named = {image["index"] for image in found["images"] if image["looks_wrong"]}
     assert len(named & moved) >= 0.6 * MOVED and len(named & moved) >= 0.6 * len(named)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cosine"])
+def test_a_head_of_several_layers_is_looked_through_to_its_last(
+    kind: HeadKind, noisy: tuple[SplitPart, set[int]], tmp_path: Path
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = build_network("mlp", 10, INPUT, head_kind=kind, head_width=16)
+    layer = head_of(made, "mlp", input=INPUT, classes=DIGITS, head_kind=kind)
+    head = Head(layer=layer, classes=DIGITS)
+    description = ClassifierDescription(
+        architecture="mlp", input=INPUT, head=head, head_kind=kind, head_width=16
+    )
+    save_classifier(tmp_path, made, description)
+    part, moved = noisy
+    find_suspicious(tmp_path, part, out=tmp_path)
+    found = json.loads((tmp_path / SUSPICIOUS_FILE).read_bytes())
+    # Random features of pixels: enough to tell most digits, for most of the list to be right.
+    first = [image["index"] for image in found["images"][:10]]
+    assert found["agreement"] > 0.6 and len(moved.intersection(first)) >= 5
 
 
 def test_answers_that_are_mostly_wrong_themselves_accuse_nobody(

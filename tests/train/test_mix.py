@@ -79,6 +79,11 @@ def test_the_generator_alone_decides_and_torchs_own_goes_on_as_before(
     assert not torch.equal(first, mixed(8, **alphas)[0])
 
 
+def test_an_alpha_without_a_point_is_the_same_number() -> None:
+    assert torch.equal(mixed(3, mixup=1)[0], mixed(3, mixup=1.0)[0])
+    assert torch.equal(mixed(3, cutmix=1)[0], mixed(3, cutmix=1.0)[0])
+
+
 def test_successive_batches_of_one_generator_differ() -> None:
     generator = np.random.default_rng(0)
     lambdas = {
