@@ -98,7 +98,7 @@ def load_weights(
         fresh = _take(network, tensors, weights, heads)
         return _report("pretrained", _digest(tensors), state, fresh)
     if weights == "imagenet":
-        fresh = _take(network, _imagenet(architecture), weights, heads)
+        fresh = _take(network, imagenet_state(architecture), weights, heads)
         return _report("imagenet", None, state, fresh)
     tensors, digest = _from_file(Path(weights))
     return _report("file", digest, state, _take(network, tensors, weights, heads))
@@ -200,7 +200,12 @@ def _from_file(path: Path) -> tuple[dict[str, Tensor], str]:
     return parse_tensors(data, f"weights {path}"), sha256_bytes(data)
 
 
-def _imagenet(architecture: str) -> dict[str, Tensor]:
+def imagenet_state(architecture: str) -> dict[str, Tensor]:
+    """torchvision's default weights, head included, downloaded once into torch's own cache.
+
+    Raises:
+        CheckpointError: When they are not there and cannot be downloaded.
+    """
     with extra("train"):
         from torchvision.models import get_model_weights
     chosen = get_model_weights(architecture).DEFAULT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from edgetl.errors import CheckpointError, ConfigError
-from edgetl.files import sha256_file
+from edgetl.extras import extra
+from edgetl.files import sha256_bytes, sha256_file
+from edgetl.reference.architectures import TIMM
 from edgetl.reference.ending import Ending, raw_logits
+from edgetl.reference.factories import timm_pretrained
 from edgetl.reference.tensors import check_finite, read_tensors
+from edgetl.spec import ClassifierInput, ImageInput
+from edgetl.train.backbones import check_source, imagenet_state
 from edgetl.train.terms.base import Start, Step, Term
 from edgetl.train.terms.checks import check_temperature, check_weight, head_block, listed
 from edgetl.train.terms.distillation import softened_kl
@@ -31,16 +36,17 @@ class KeepAnswers:
 
     Two kinds, by what the old answers come from:
 
-    - `source_weights` names the file that the network started from. Its head, which the new task
-      replaced, is kept and stays as it was; the moving body answers through it. (The paper also
-      trains it, which a head that is never used again does not need.)
+    - `source_weights` is the file that the network started from, or the tensors themselves
+      (`published_state`). Its head, which the new task replaced, is kept and stays as it was; the
+      moving body answers through it. (The paper also trains it, which a head that is never used
+      again does not need.)
     - Without it, the network's own first `known` outputs are the old classes: their rows of the
       head train too, as in the paper.
 
     Attributes:
         weight: The paper's lambda_o, 1 there; from 0.
         temperature: The paper's 2.
-        source_weights: A .safetensors file, or None.
+        source_weights: A .safetensors file, the source model's tensors by name, or None.
         known: How many of the first outputs the starting network knows already; None for all.
             Only without `source_weights`.
 
@@ -55,7 +61,7 @@ class KeepAnswers:
 
     weight: float
     temperature: float = 2.0
-    source_weights: Path | None = None
+    source_weights: Path | Mapping[str, Tensor] | None = field(default=None, repr=False)
     known: int | None = None
 
     def __post_init__(self) -> None:
@@ -71,22 +77,21 @@ class KeepAnswers:
 
     @property
     def digest(self) -> Mapping[str, Any]:
-        """What decides the term; the file by its hash."""
-        given = self.source_weights
+        """What decides the term; the source model by its hash."""
         return {
             "term": "keep-answers",
             "weight": self.weight,
             "temperature": self.temperature,
             "known": self.known,
-            "source": None if given is None else sha256_file(given),
+            "source": _hash(self.source_weights),
         }
 
     def build(self, start: Start) -> Term:
         """The term, with a frozen copy of the starting network.
 
         Raises:
-            CheckpointError: When the file cannot be read, is of another architecture (with the
-                keys), holds NaN, or is not what the network started from.
+            CheckpointError: When the source model cannot be read, is of another architecture
+                (with the keys), holds NaN, or is not what the network started from.
             ConfigError: When the network's head is no plain linear layer, or has fewer outputs
                 than are known.
         """
@@ -132,9 +137,50 @@ class _KeepAnswersTerm(Term):
         return maker.weight * softened_kl(now[:, :known], before[:, :known], maker.temperature)
 
 
-def _old_head(network: nn.Module, start: Start, path: Path) -> nn.Linear:
-    """The head that the file holds, once the file is surely what the network started from."""
-    subject = f"source weights {path}"
+def published_state(
+    weights: str, architecture: str, input: ClassifierInput
+) -> Mapping[str, Tensor]:
+    """The published weights that a network starts from, head included, for `KeepAnswers`.
+
+    Args:
+        weights: ``"imagenet"`` or ``"pretrained"``, as `FinetuneConfig.weights`.
+        architecture: One of torchvision's, or ``timm:NAME``.
+        input: What the classifier takes.
+
+    Raises:
+        ConfigError: For other weights, which nobody published.
+        CheckpointError: When they cannot be downloaded.
+    """
+    check_source(weights, architecture)
+    if weights == "imagenet":
+        return imagenet_state(architecture)
+    if weights == "pretrained" and isinstance(input, ImageInput):
+        with extra("train"):
+            import timm
+        published = timm.get_pretrained_cfg(architecture.removeprefix(TIMM))
+        classes = 0 if published is None else int(published.num_classes)
+        network, _ = timm_pretrained(architecture, classes, input)
+        return dict(network.state_dict())
+    raise ConfigError(
+        "keep_answers",
+        got=f"weights = {weights!r}",
+        expected="a source model with a head: 'imagenet', 'pretrained' or a .safetensors file",
+        fix="save the source model's weights and name the file, or take l2_sp, which looks at "
+        "the body alone",
+    )
+
+
+def _hash(source: Path | Mapping[str, Tensor] | None) -> str | None:
+    if source is None or isinstance(source, Path):
+        return None if source is None else sha256_file(source)
+    with extra("train"):
+        from safetensors.torch import save
+    return sha256_bytes(save({name: each.contiguous() for name, each in source.items()}))
+
+
+def _old_head(network: nn.Module, start: Start, source: Path | Mapping[str, Tensor]) -> nn.Linear:
+    """The source model's head, once that is surely what the network started from."""
+    subject = f"source weights {source}" if isinstance(source, Path) else "the source weights"
     block = head_block(network, start.layer)
     if not start.answer.folds or start.answer.ending is not Ending.LOGITS:
         raise ConfigError(
@@ -143,7 +189,7 @@ def _old_head(network: nn.Module, start: Start, path: Path) -> nn.Linear:
             expected="a body and then its head, as the source model has",
             fix="take l2_sp, which looks at weights alone",
         )
-    tensors = read_tensors(path)
+    tensors = read_tensors(source) if isinstance(source, Path) else source
     check_finite(tensors, subject)
     body = {
         name: value
@@ -174,7 +220,9 @@ def _check_body(
             fix="name the weights that the network started from",
         )
     for name, value in body.items():
-        if not torch.equal(value.cpu(), tensors[name]):
+        # A table of positions was resized to the input; of another shape nothing can be said.
+        same = tensors[name].shape == value.shape
+        if same and not torch.equal(value.cpu(), tensors[name].cpu()):
             raise CheckpointError(
                 subject,
                 got=f"another '{name}' than the network's",

@@ -5,15 +5,23 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torchvision.models._api
 from safetensors.torch import save_file
 from scipy.special import rel_entr, softmax
 from torch import Tensor, nn
 
 from edgetl.errors import CheckpointError, ConfigError
-from edgetl.train.terms.keep_answers import KeepAnswers
+from edgetl.reference.ending import find_answer
+from edgetl.reference.network import build_network
+from edgetl.reference.preprocess import Preprocess
+from edgetl.spec import Head, ImageInput
+from edgetl.train.backbones import load_weights
+from edgetl.train.terms.base import Start
+from edgetl.train.terms.keep_answers import KeepAnswers, published_state
 from tests.train.helpers.started import start_of, step_of
 
 
@@ -23,11 +31,11 @@ def _want(before: Tensor, now: Tensor, temperature: float) -> float:
     return float(rel_entr(p, q).sum(axis=1).mean())
 
 
-def _shift(network: nn.Module) -> None:
+def _shift(network: nn.Module, by: float = 0.3) -> None:
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+            parameter += by * torch.randn(parameter.shape, generator=generator)
 
 
 @pytest.fixture
@@ -130,3 +138,58 @@ def test_a_file_of_another_model_is_refused_with_its_keys(
     refused({**state, "0.bias": state["0.bias"] + 1}, r"another '0\.bias' than the network's")
     with pytest.raises(ConfigError, match="at most the network's 3 outputs"):
         KeepAnswers(weight=1.0, known=4).build(start)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "weights", "layer"),
+    [("mobilenet_v3_small", "imagenet", "classifier.3"), ("timm:resnet10t", "pretrained", "fc")],
+)
+def test_published_weights_are_a_source_model_too(
+    architecture: str, weights: str, layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timm.models import _builder
+
+    torch.manual_seed(0)
+    spec = ImageInput(height=32, width=32)
+    donor = build_network(architecture, 1000, spec).eval()
+    # A fresh head answers nearly the same to everything.
+    nn.init.normal_(donor.get_submodule(layer).weight)  # type: ignore[arg-type]
+
+    def download(*place: str, **options: Any) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in donor.state_dict().items()}
+
+    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", download)
+    monkeypatch.setattr(_builder, "load_state_dict_from_hf", download)
+    network = build_network(architecture, 3, spec).eval()
+    head = Head(layer=layer, classes=("a", "b", "c"))
+    load_weights(network, weights, architecture, head=head, input=spec)
+    start = Start(
+        network=network,
+        layer=layer,
+        answer=find_answer(network, input=spec, head=head),
+        preprocess=Preprocess(spec),
+        classes=head.classes,
+        sources=(),
+        device=torch.device("cpu"),
+    )
+    source = published_state(weights, architecture, spec)
+    maker = KeepAnswers(weight=1.0, source_weights=source)
+    again = KeepAnswers(weight=1.0, source_weights=published_state(weights, architecture, spec))
+    assert maker.digest == again.digest and len(maker.digest["source"]) == 64
+    term = maker.build(start)
+    images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        before = donor(start.preprocess(images))
+        assert float(term(step_of(start, images))) == pytest.approx(0.0, abs=1e-6)
+        _shift(network, 0.02)
+        old = copy.deepcopy(network)
+        old.set_submodule(layer, donor.get_submodule(layer))
+        want = _want(before, old(start.preprocess(images)), 2.0)
+        assert 1e-4 < want < 100
+        assert float(term(step_of(start, images))) == pytest.approx(want, rel=1e-2)
+
+
+def test_weights_that_nobody_published_have_no_head_to_keep() -> None:
+    for weights in ("none", "letters"):
+        with pytest.raises(ConfigError, match=f"weights = '{weights}'; expected a source model"):
+            published_state(weights, "resnet18", ImageInput(height=32, width=32))
