@@ -51,11 +51,20 @@ def val_metrics(raw_logits: NDArray[np.float32], labels: NDArray[np.int64]) -> V
 def in_batches(answer: Callable[[Tensor], Tensor], inputs: Tensor, device: torch.device) -> Tensor:
     """Apply a function batch by batch under inference mode; the results together, on the CPU.
 
+    A device whose memory does not suffice for a batch gets smaller ones.
+
     Example:
         >>> in_batches(lambda x: x * 2, torch.ones(3, 1), torch.device("cpu")).shape
         torch.Size([3, 1])
     """
-    with torch.inference_mode():
-        parts = [answer(part.to(device)).float().cpu() for part in torch.split(inputs, _BATCH)]
-    # Joined outside the mode: an inference tensor cannot take part in training.
-    return torch.cat(parts)
+    size = _BATCH
+    while True:
+        try:
+            with torch.inference_mode():
+                parts = [answer(x.to(device)).float().cpu() for x in torch.split(inputs, size)]
+            # Joined outside the mode: an inference tensor cannot take part in training.
+            return torch.cat(parts)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size //= 2
