@@ -26,6 +26,7 @@ from edgetl.pipeline.sections import (
 from edgetl.pipeline.stages import data as data_stage
 from edgetl.pipeline.transfer_terms import Transfer, transfer_terms
 from edgetl.reference.checkpoint import load_classifier
+from edgetl.train.feed import SourceData
 from edgetl.train.loop import FinetuneResult, finetune
 
 CONFIG = """
@@ -164,6 +165,36 @@ def test_a_joint_run_trains_two_heads_and_the_checkpoint_has_one(
         assert record.terms is not None and set(record.terms) == names[method]
         # Two heads: a source's cross-entropy begins near the logarithm of its 26 classes.
         assert record.terms["joint"] == pytest.approx(np.log(26), abs=0.4)
+
+
+def test_several_sources_are_several_tasks_with_a_head_each(
+    make: MakeContext, root: Path, tmp_path: Path
+) -> None:
+    context = make()
+    transfer = transfer_terms(make(source=source(root, batch_size=8)), "none")
+    (letters,) = transfer.sources
+    halves = replace(letters.part, labels=letters.part.labels % 2)
+    parity = SourceData(part=halves, classes=("even", "odd"), batch_size=4)
+    both = replace(transfer, sources=(letters, parity))
+
+    record = trained(context, both, tmp_path).records[0]
+
+    assert record.terms["joint"] == pytest.approx(np.log(26) + np.log(2), abs=0.5)
+    assert set(tensors(tmp_path)) == {"body.1.weight", "body.1.bias", "head.weight", "head.bias"}
+
+
+def test_the_sources_head_is_not_untrained_when_the_body_thaws(
+    make: MakeContext, root: Path, tmp_path: Path
+) -> None:
+    table = source(root, method="dann")
+    context = make(source=table, recipe="two-stage", head_epochs=1, epochs=1)
+
+    records = trained(context, transfer_terms(context, "none"), tmp_path).records
+
+    assert [(record.phase, set(record.terms)) for record in records] == [
+        ("head", {"joint"}),
+        ("all", {"joint", "dann"}),
+    ]
 
 
 def test_the_source_moves_the_body_and_a_weight_of_zero_does_not(

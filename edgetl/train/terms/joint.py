@@ -27,8 +27,8 @@ class JointSource:
 
     The body is shared; every source has a linear head of its own, and the target keeps the
     classifier's (hard parameter sharing, Caruana 1997, Multitask Learning). The sources' heads
-    train with the network and are no part of the classifier. s follows `schedule` over the phase,
-    `edgetl.train.terms.source_features.strength`.
+    train with the network, also while the body is frozen, and are no part of the classifier.
+    s follows `schedule` over the phase: `edgetl.train.terms.source_features.strength`.
 
     Attributes:
         weight: The lambda of each source, from 0.
@@ -66,6 +66,9 @@ class JointSource:
 class _JointTerm(Term):
     name = "joint"
     needs_features = True
+    # A source's head is as new as the target's: untrained when the body thaws, its first steps
+    # would distort the features (Kumar et al. 2022, arXiv:2202.10054).
+    in_head_phase = True
 
     def __init__(self, maker: JointSource, start: Start) -> None:
         super().__init__()
