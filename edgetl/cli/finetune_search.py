@@ -55,7 +55,7 @@ def _searched(
     from edgetl.pipeline.release import release
     from edgetl.pipeline.tune import SearchJob, search
     from edgetl.pipeline.tune_space import default_space, read_space
-    from edgetl.pipeline.tune_storage import one_at_a_time
+    from edgetl.pipeline.tune_storage import absolute_storage, one_at_a_time
 
     with extra("search"):
         import optuna  # noqa: F401
@@ -83,7 +83,7 @@ def _searched(
         space=space,
         trials=options.trials,
         seconds=None if options.timeout is None else 60 * options.timeout,
-        storage=options.storage or str(root / "search" / "trials.log"),
+        storage=absolute_storage(options.storage or str(root / "search" / "trials.log")),
         lock=config.resolve(),
     )
     function: Any = search

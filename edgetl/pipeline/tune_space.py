@@ -140,9 +140,12 @@ def suggest(trial: Suggests, space: Space) -> dict[str, Any]:
 
 
 def _choice(text: str, value: str) -> Choice:
-    values = tuple(dict.fromkeys(read_value(one) for one in value.split(",") if one))
-    if len(values) < 2 or not all(isinstance(one, str | int | float) for one in values):
-        raise _unread(text, "no two values" if len(values) < 2 else "lists or tables")
+    read = [read_value(one) for one in value.split(",") if one]
+    if not all(isinstance(one, str | int | float) for one in read):
+        raise _unread(text, "lists, tables or dates")
+    values = tuple(dict.fromkeys(read))
+    if len(values) < 2:
+        raise _unread(text, "no two values")
     return Choice(values=values)
 
 

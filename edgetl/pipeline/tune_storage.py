@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _BUSY_SECONDS = 60
 # The first epochs say little: a low learning rate is behind there, and may end ahead.
 _WARM_UP_EPOCHS = 3
+_SQLITE = "sqlite:///"
 _HOST, _PROCESS = "host", "process"
 
 
@@ -57,6 +58,18 @@ def open_study(storage: str, name: str) -> Study:
         ) from error
 
 
+def absolute_storage(storage: str) -> str:
+    """A storage whose file is found from any working folder, such as that of a cluster's node.
+
+    Example:
+        >>> absolute_storage("sqlite:////data/trials.db"), absolute_storage("/data/trials.log")
+        ('sqlite:////data/trials.db', '/data/trials.log')
+    """
+    if storage.startswith(_SQLITE):
+        return f"{_SQLITE}{Path(storage.removeprefix(_SQLITE)).absolute()}"
+    return storage if "://" in storage else str(Path(storage).absolute())
+
+
 def _backend(storage: str) -> object:
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
@@ -64,7 +77,7 @@ def _backend(storage: str) -> object:
     if "://" not in storage:
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(storage))
-    sqlite = storage.startswith("sqlite")
+    sqlite = storage.startswith(_SQLITE)
     # Another process's commit is waited for, not failed at.
     arguments = {"connect_args": {"timeout": _BUSY_SECONDS}} if sqlite else {}
     return RDBStorage(storage, engine_kwargs=arguments)
