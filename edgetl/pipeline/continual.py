@@ -215,13 +215,23 @@ def learn_classes(
         CheckpointError, DataError: As `finetune`.
 
     Example:
-        >>> from edgetl.data.sources import open_dataset
-        >>> first = read_previous(Path("runs/digits"))  # doctest: +SKIP
-        >>> config = FinetuneConfig(architecture="resnet50", weights="none",
-        ...                         recipe="full")  # doctest: +SKIP
-        >>> learned = learn_classes(config, first, train, val, classes=("5", "6"),
-        ...                         out=Path("more"), lwf=1.0)  # doctest: +SKIP
-        >>> print(learned.forgetting.sentence)  # doctest: +SKIP
+        >>> import tempfile
+        >>> from edgetl.reference.network import Mlp
+        >>> from edgetl.spec import Head, TensorInput
+        >>> images = np.eye(2, 4, dtype=np.float32)
+        >>> part = SplitPart(ids=("x", "y"), labels=np.array([0, 1]), images=images)
+        >>> description = ClassifierDescription(
+        ...     architecture="mlp", input=TensorInput(shape=(4,)),
+        ...     head=Head(layer="head", classes=("cat", "dog")))
+        >>> # Of a finished run: first = read_previous(Path("runs/pets"))
+        >>> first = Previous(network=Mlp(features=4, classes=2), description=description,
+        ...                  held_out=replace(part, ids=("a", "b")))
+        >>> config = FinetuneConfig(architecture="mlp", weights="none", recipe="full", epochs=1)
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     learned = learn_classes(config, first, part, part, classes=("cow", "hen"),
+        ...                             out=Path(out), lwf=1.0)
+        >>> learned.classes, learned.forgetting.old_images
+        (('cat', 'dog', 'cow', 'hen'), 2)
     """
     if previous.held_out is None:
         raise ConfigError(

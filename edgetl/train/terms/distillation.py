@@ -17,7 +17,8 @@ from edgetl.reference.ending import find_answer, raw_logits
 from edgetl.reference.onnx_checkpoint import load_onnx_classifier
 from edgetl.reference.onnx_network import OnnxNetwork
 from edgetl.reference.preprocess import Preprocess
-from edgetl.spec import ClassifierInput, SeveralInputs, SingleInput
+from edgetl.reference.user_code import USER_CODE
+from edgetl.spec import ClassifierInput, ImageInput, SeveralInputs, SingleInput
 from edgetl.train.terms.base import Start, Step, Term
 from edgetl.train.terms.checks import check_temperature, check_weight, listed
 
@@ -244,7 +245,10 @@ class _NetworkAnswer(nn.Module):
         super().__init__()
         self.answer = find_answer(network, input=input, head=description.head)
         self.layer, self.order = description.head.layer, list(order)
-        self.preprocess, self.network = Preprocess(input), network
+        # As training lays a network out: a user's own may call `view`, which takes no other.
+        own = description.architecture.startswith(USER_CODE) or not isinstance(input, ImageInput)
+        self.preprocess = Preprocess(input, contiguous=own)
+        self.network = network if own else network.to(memory_format=torch.channels_last)
         self.eval().requires_grad_(False)
 
     def forward(self, inputs: Tensor) -> Tensor:
