@@ -79,7 +79,7 @@ def test_a_head_of_any_kind_trains_and_resumes_to_the_bit(
         torch.testing.assert_close(lengths, lengths[:1].expand(3))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["mlp", "cosine"])
 def test_a_linear_probe_trains_the_whole_head_and_nothing_else(
     kind: HeadKind, train_part: SplitPart, val_part: SplitPart, tmp_path: Path
 ) -> None:
