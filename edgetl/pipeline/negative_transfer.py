@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from edgetl.data.letters import render_letters
 from edgetl.data.store import SplitPart
@@ -25,6 +23,7 @@ from edgetl.pipeline.config import training_config
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.pretrain import training_progress
 from edgetl.pipeline.source_data import open_source
+from edgetl.pipeline.starting_network import StartingNetwork
 from edgetl.pipeline.transfer_check import (
     BASELINES,
     TRANSFER_FILE,
@@ -34,21 +33,18 @@ from edgetl.pipeline.transfer_check import (
     TransferCheck,
     side,
 )
+from edgetl.pipeline.transfer_terms import previous_start
 from edgetl.reference.checkpoint import load_classifier
-from edgetl.reference.ending import OUTPUT, find_answer
-from edgetl.reference.heads import head_of
-from edgetl.reference.network import Reference, build_network
-from edgetl.spec import Head, SingleInput
-from edgetl.train.backbones import load_weights
+from edgetl.reference.network import Reference
+from edgetl.spec import SingleInput
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.domain_gap import domain_gap
 from edgetl.train.evaluate import in_batches
-from edgetl.train.features import features_of
 from edgetl.train.feed import Batches
 from edgetl.train.loop import finetune
 from edgetl.train.progress import Progress
 from edgetl.train.recipes import phases
-from edgetl.train.session import check_trainable, chosen_device, reproducible
+from edgetl.train.session import check_trainable, chosen_device
 from edgetl.train.solve_head import choose_weight_decay, solve_head
 
 # What weights that know nothing are usually trained with: Adam's own default (Kingma and Ba 2015,
@@ -103,9 +99,9 @@ def check_transfer(
     found: dict[Baseline, Side] = {}
     differences: dict[Baseline, Difference] = {}
     missing: dict[Baseline, str] = {}
-    start = _Start(config, input=input, classes=classes, place=place, code=code)
+    start = StartingNetwork(config, input=input, classes=classes, place=place, code=code)
     for name in baselines:
-        if (why := start.misses(name)) is not None:
+        if (why := _misses(config, name)) is not None:
             missing[name] = why
             continue
         try:
@@ -142,7 +138,8 @@ def check_finetuned(
     Args:
         context: Of the finetune stage, or one like it: its config, splits and voice. The
             baseline's own states go to its scratch folder.
-        weights: What training started from: the section's, or the file that "letters" became.
+        weights: What training started from: the section's, or the file that "letters" became. A
+            previous classifier takes its place.
         trained: The classifier's folder.
         out: Where the document goes.
         baselines: Which to make.
@@ -150,7 +147,9 @@ def check_finetuned(
     Raises:
         EdgetlError: As `check_transfer`.
     """
-    reporter = context.reporter
+    reporter, section = context.reporter, context.config.finetune
+    if section is not None and section.previous is not None:
+        weights = str(previous_start(context, section.previous)[1])
     found = check_transfer(
         training_config(context.config, weights=weights),
         context.splits.load("train"),
@@ -212,65 +211,13 @@ def scratch_config(config: FinetuneConfig) -> FinetuneConfig:
     )
 
 
-class _Start:
-    """The network with the weights that the classifier started from."""
-
-    def __init__(
-        self,
-        config: FinetuneConfig,
-        *,
-        input: SingleInput,
-        classes: tuple[str, ...],
-        place: torch.device,
-        code: Path | None,
-    ) -> None:
-        self.config, self.input, self.classes = config, input, classes
-        self.place, self.code = place, code
-
-    def misses(self, baseline: Baseline) -> str | None:
-        """Why a baseline cannot be made, if it cannot."""
-        if baseline == "from-scratch" and self.config.weights == "factory":
-            return "only the factory knows what its network starts from"
-        if baseline == "source-model" and self.config.weights == "none":
-            return "training started from random weights"
-        return None
-
-    @cached_property
-    def _network(self) -> tuple[nn.Module, str]:
-        config, classes = self.config, self.classes
-        with reproducible(config):
-            network = build_network(
-                config.architecture, len(classes), self.input, code=self.code, head=config.head
-            )
-            layer = head_of(
-                network,
-                config.architecture,
-                input=self.input,
-                classes=classes,
-                head=config.head,
-            )
-            head = Head(layer=layer, classes=classes)
-            load_weights(network, config.weights, config.architecture, head=head, input=self.input)
-        _check_features(network, layer, self.input, classes)
-        return network, layer
-
-    def features(self, part: SplitPart) -> NDArray[np.float32]:
-        """What the head would take, [n, d]."""
-        network, layer = self._network
-        return features_of(network, layer, self.input, part, device=self.place)
-
-
-def _check_features(
-    network: nn.Module, layer: str, input: SingleInput, classes: tuple[str, ...]
-) -> None:
-    answer = find_answer(network, input=input, head=Head(layer=layer, classes=classes))
-    if layer == OUTPUT or not answer.folds:
-        raise ModelError(
-            f"head '{layer}'",
-            got="no linear layer behind a body",
-            expected="features that a linear head can be solved on",
-            fix="name the last linear layer in [finetune] head",
-        )
+def _misses(config: FinetuneConfig, baseline: Baseline) -> str | None:
+    """Why a baseline cannot be made, if it cannot."""
+    if baseline == "from-scratch" and config.weights == "factory":
+        return "only the factory knows what its network starts from"
+    if baseline == "source-model" and config.weights == "none":
+        return "training started from random weights"
+    return None
 
 
 def _from_scratch(
@@ -278,7 +225,7 @@ def _from_scratch(
     train: SplitPart,
     val: SplitPart,
     kept: SplitPart,
-    start: _Start,
+    start: StartingNetwork,
     *,
     out: Path,
     progress: Progress | None,
@@ -303,7 +250,7 @@ def _from_scratch(
 
 
 def _source_model(
-    start: _Start, train: SplitPart, kept: SplitPart
+    start: StartingNetwork, train: SplitPart, kept: SplitPart
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     features, names = start.features(train), start.classes
     decay = _weight_decay(features, train.labels, names)
@@ -346,7 +293,7 @@ def _chosen(part: SplitPart, indices: NDArray[np.int64]) -> SplitPart:
     )
 
 
-def _gap(start: _Start, source: SplitPart, train: SplitPart) -> Mapping[str, Any]:
+def _gap(start: StartingNetwork, source: SplitPart, train: SplitPart) -> Mapping[str, Any]:
     """By the features of the network that training started from."""
     try:
         gap = domain_gap(start.features(_drawn(source)), start.features(_drawn(train)))

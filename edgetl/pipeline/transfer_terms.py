@@ -9,7 +9,7 @@ from pathlib import Path
 from edgetl.errors import ConfigError
 from edgetl.pipeline.config import training_config
 from edgetl.pipeline.context import StageContext
-from edgetl.pipeline.continual import previous_terms, read_previous, starting_weights
+from edgetl.pipeline.continual import Previous, previous_terms, read_previous, starting_weights
 from edgetl.pipeline.sections import (
     DistillationSection,
     FinetuneSection,
@@ -74,7 +74,8 @@ def transfer_terms(context: StageContext, weights: str) -> Transfer:
     if section.distillation is not None:
         terms.append(_distillation(context, section.distillation))
     if section.previous is not None:
-        start = _previous(context, section.previous, terms)
+        previous, start = previous_start(context, section.previous)
+        terms += _previous_terms(context, section.previous, previous)
     sources: tuple[SourceData, ...] = ()
     if section.source is not None:
         _check_body_trains(section)
@@ -131,23 +132,39 @@ def _distillation(context: StageContext, section: DistillationSection) -> Distil
     )
 
 
-def _previous(context: StageContext, section: PreviousSection, terms: list[TermMaker]) -> Path:
+def previous_start(context: StageContext, section: PreviousSection) -> tuple[Previous, Path]:
+    """The previous classifier, and the file that training starts from in its place.
+
+    Raises:
+        CheckpointError: When it cannot be read, or its head is no named layer.
+        ConfigError: When the data's classes do not begin with its own.
+        DataError: When its run is of other classes.
+    """
     previous = read_previous(
         Path(section.classifier),
         run=None if section.run is None else Path(section.run),
         code=context.code,
     )
-    classes, seed = context.splits.classes, context.config.seed
-    terms += previous_terms(
+    # Beside the training's own states, whose folder they share the life of.
+    weights = starting_weights(
+        previous,
+        context.splits.classes,
+        context.scratch / "previous",
+        seed=context.config.seed,
+        code=context.code,
+    )
+    return previous, weights
+
+
+def _previous_terms(
+    context: StageContext, section: PreviousSection, previous: Previous
+) -> tuple[TermMaker, ...]:
+    return previous_terms(
         previous,
         training_config(context.config, weights="none"),
-        classes,
+        context.splits.classes,
         ewc=section.ewc,
         lwf=section.lwf,
         temperature=section.temperature,
-        seed=seed,
-    )
-    # Beside the training's own states, whose folder they share the life of.
-    return starting_weights(
-        previous, classes, context.scratch / "previous", seed=seed, code=context.code
+        seed=context.config.seed,
     )

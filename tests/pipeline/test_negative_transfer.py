@@ -248,3 +248,62 @@ def test_from_scratch_every_parameter_trains_in_the_whole_budget(
     assert (scratch.weights, scratch.recipe) == ("none", "full")
     assert (scratch.layer_decay, scratch.train_from, scratch.lora_rank) == (1.0, None, 8)
     assert (scratch.epochs, scratch.learning_rate) == (epochs, rate)
+
+
+_NET = """
+from torch import nn
+
+def make(classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, classes))
+"""
+
+
+def test_a_factory_that_brings_its_weights_has_no_known_scratch(
+    digits: tuple[SplitPart, SplitPart], tmp_path: Path
+) -> None:
+    (tmp_path / "own_net.py").write_text(_NET)
+    config = FinetuneConfig(
+        architecture="python:own_net:make",
+        weights="factory",
+        recipe="full",
+        epochs=1,
+        device="cpu",
+        threads=1,
+    )
+    arguments = {"input": INPUT, "classes": CLASSES, "code": tmp_path}
+    finetune(config, *digits, out=tmp_path / "target", **arguments)  # type: ignore[arg-type]
+
+    found = check_transfer(
+        config,
+        *digits,
+        trained=tmp_path / "target",
+        out=tmp_path,
+        **arguments,  # type: ignore[arg-type]
+    )
+
+    assert set(found.missing) == {"from-scratch"}
+    assert set(found.baselines) == {"source-model"}
+    assert "no from-scratch baseline: only the factory knows" in found.sentence
+
+
+def test_a_network_without_features_has_no_source_model_and_no_gap(
+    transferred: tuple[FinetuneConfig, Path],
+    digits: tuple[SplitPart, SplitPart],
+    letters: SplitPart,
+    tmp_path: Path,
+) -> None:
+    config, trained = transferred
+
+    found = check_transfer(
+        replace(config, head="output"),
+        *digits,
+        input=INPUT,
+        classes=CLASSES,
+        trained=trained,
+        out=tmp_path,
+        baselines=("source-model",),
+        source=letters,
+    )
+
+    assert "no linear layer behind a body" in found.missing["source-model"]
+    assert found.gap is not None and set(found.gap) == {"not_measured"}

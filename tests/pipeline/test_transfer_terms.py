@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgetl.errors import CheckpointError, ConfigError
 from edgetl.pipeline.config import ReleaseConfig, load_config, training_config
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.events import Reporter, ignore
+from edgetl.pipeline.negative_transfer import check_finetuned
 from edgetl.pipeline.run_folder import RunFolder
 from edgetl.pipeline.sections import (
     DistillationSection,
@@ -316,3 +318,24 @@ def test_a_previous_classifier_is_what_training_starts_from(
     before, after = tensors(tmp_path), load_file(transfer.weights)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert [term.digest["term"] for term in transfer.terms] == ["keep-answers"]
+
+
+def test_a_finished_training_is_checked_with_its_source_and_its_start(
+    make: MakeContext, root: Path, tmp_path: Path
+) -> None:
+    """The document, for a classifier that went on from a previous one beside a source."""
+    before = trained(make(), Transfer(), tmp_path / "before")
+    previous = PreviousSection(classifier=str(before.folder), lwf=0.5)
+    context = make(previous=previous, source=source(root), epochs=1)
+    transfer = transfer_terms(context, "imagenet")
+    trained(context, transfer, tmp_path / "after", weights=str(transfer.weights))
+
+    found = check_finetuned(context, "imagenet", trained=tmp_path / "after", out=tmp_path)
+
+    document = json.loads((tmp_path / "transfer.json").read_text())
+    assert document == json.loads(json.dumps(found.to_json()))
+    assert document["missing"] == {}
+    assert document["from_scratch"]["epochs"] == 1
+    assert document["source_model"]["weight_decay"] > 0
+    assert document["gap"]["source_images"] == 104
+    assert document["gap"]["target_images"] == 60
