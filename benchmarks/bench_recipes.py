@@ -5,7 +5,7 @@ target (`recipe_problems.py` says which), beside a network that starts at random
 5, 20 and 100 images a class: top-1, NLL and ECE on test images, and the paired difference of top-1
 from training from scratch, and from full fine-tuning, with its t interval over the seeds.
 
-What makes the comparison fair: all recipes have the same images, the same 150 steps of 40 images,
+What makes the comparison fair: all recipes have the same images, the same 100 steps of 40 images,
 the same augmentation and the same validation images, by whose NLL the epoch is kept. Learning
 rates, and weights of terms, are chosen for each recipe on the validation images of a seed of its
 own, at 20 images a class, from the candidates in `recipe_list.py`, and kept for all sizes. (The
@@ -179,7 +179,7 @@ class _Bench:
         if stored is not None:
             return stored, False
         full = next(recipe for recipe in RECIPES if recipe.name == FULL_NAME)
-        teaches = cell.recipe.term is not None and cell.recipe.start == "none"
+        teaches = cell.recipe.terms is not None and cell.recipe.start == "none"
         teacher = self._cell(cell.problem, cell.shots, cell.seed, full) if teaches else None
         figures = run_cell(cell, self._place, teacher=teacher)
         row = {

@@ -64,7 +64,7 @@ class Cell:
 
     def digest(self, place: Place) -> str:
         """Of everything that was asked for: a stored result of another question is not taken."""
-        recipe = {name: value for name, value in asdict(self.recipe).items() if name != "term"}
+        recipe = {name: value for name, value in asdict(self.recipe).items() if name != "terms"}
         asked = {
             "cell": [self.problem, self.shots, self.seed, dict(self.chosen)],
             "recipe": recipe | {"shots": None, "tried": None},
@@ -139,7 +139,7 @@ def _train(
         classes=target.classes,
         code=CODE,
     )
-    make, weight = cell.recipe.term, cell.chosen.get("weight", 0.0)
+    make, weight = cell.recipe.terms, cell.chosen.get("weight", 0.0)
     sources = []
     if cell.recipe.sources:
         first = _source(cell.problem, cell.seed, place)
@@ -152,7 +152,7 @@ def _train(
         classes=target.classes,
         out=out,
         code=CODE,
-        terms=() if make is None else (make(weight, around),),
+        terms=() if make is None else make(weight, around),
         sources=sources,
     )
 

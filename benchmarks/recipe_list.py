@@ -1,6 +1,6 @@
 """The recipes that `bench_recipes.py` compares: what each starts from, sets, and adds to the loss.
 
-All have the same images, the same 150 steps of 40 images, the same augmentation and, as
+All have the same images, the same 100 steps of 40 images, the same augmentation and, as
 candidates, as many learning rates or more where they have a weight to choose as well.
 """
 
@@ -20,7 +20,7 @@ from edgetl.train.terms.joint import JointSource
 from edgetl.train.terms.keep_answers import KeepAnswers
 from edgetl.train.terms.l2_sp import L2Sp
 
-EPOCHS = 6
+EPOCHS = 4
 BATCH = 40
 EPOCH_IMAGES = 1_000
 """An epoch is 25 steps, whatever the number of images: smaller sets are repeated in it."""
@@ -59,7 +59,7 @@ class Recipe:
         tried: The candidates of which one is chosen, each as further settings; ``weight`` is the
             term's.
         start: The source network's weights, or random ones.
-        term: Makes what is added to the loss.
+        terms: Makes what is added to the loss.
         sources: Whether source images are in every step.
         network: Of `small_networks`.
         shots: The sizes that it is run with.
@@ -69,7 +69,7 @@ class Recipe:
     tried: tuple[Settings, ...]
     settings: Settings = field(default_factory=dict)
     start: Literal["source", "none"] = "source"
-    term: Callable[[float, Surroundings], TermMaker] | None = None
+    terms: Callable[[float, Surroundings], tuple[TermMaker, ...]] | None = None
     sources: bool = False
     network: str = "residual"
     shots: tuple[int, ...] = SHOTS
@@ -80,23 +80,23 @@ def _rates(*rates: float) -> tuple[Settings, ...]:
 
 
 def _weighted(*weights: float) -> tuple[Settings, ...]:
-    pairs = itertools.product(RATES, weights)
+    pairs = itertools.product(RATES[1:], weights)
     return tuple({"learning_rate": rate, "weight": weight} for rate, weight in pairs)
 
 
-def _distilled(weight: float, around: Surroundings) -> TermMaker:
+def _distilled(weight: float, around: Surroundings) -> tuple[TermMaker, ...]:
     teacher = teacher_from(
         around.teacher(), input=around.input, classes=around.classes, code=around.code
     )
-    return Distillation(teacher=teacher.answer, teacher_digest=teacher.digest, weight=weight)
+    return (Distillation(teacher=teacher.answer, teacher_digest=teacher.digest, weight=weight),)
 
 
-def _kept(weight: float, around: Surroundings) -> TermMaker:
-    return KeepAnswers(weight=weight, source_weights=around.source_weights)
+def _kept(weight: float, around: Surroundings) -> tuple[TermMaker, ...]:
+    return (KeepAnswers(weight=weight, source_weights=around.source_weights),)
 
 
 FULL: Settings = {"recipe": "full", "epochs": EPOCHS}
-_STAGES: Settings = {"head_epochs": 2, "epochs": EPOCHS - 2, "head_learning_rate": 3e-2}
+_STAGES: Settings = {"head_epochs": 1, "epochs": EPOCHS - 1, "head_learning_rate": 3e-2}
 
 RECIPES = (
     Recipe(name="scratch", start="none", settings=FULL, tried=_rates()),
@@ -115,36 +115,36 @@ RECIPES = (
         name="L2-SP",
         settings=FULL | {"weight_decay": 0.0},
         tried=_weighted(0.01, 0.1),
-        term=lambda weight, _: L2Sp(weight=weight, head_weight=0.01),
+        terms=lambda weight, _: (L2Sp(weight=weight, head_weight=0.01),),
     ),
-    Recipe(name="KL to source", settings=FULL, tried=_weighted(0.3, 1.0), term=_kept),
+    Recipe(name="KL to source", settings=FULL, tried=_weighted(0.3, 1.0), terms=_kept),
     Recipe(
         name="joint",
         settings=FULL,
         tried=_weighted(0.3, 1.0),
         sources=True,
-        term=lambda weight, _: JointSource(weight=weight, schedule="linear-down"),
+        terms=lambda weight, _: (JointSource(weight=weight, schedule="linear-down"),),
     ),
     Recipe(
         name="DANN",
         settings=FULL,
         tried=_weighted(0.1, 1.0),
         sources=True,
-        term=lambda weight, _: Dann(weight=weight),
+        terms=lambda weight, _: (JointSource(weight=1.0), Dann(weight=weight)),
     ),
     Recipe(
         name="CORAL",
         settings=FULL,
         tried=_weighted(1.0, 10.0),
         sources=True,
-        term=lambda weight, _: Coral(weight=weight),
+        terms=lambda weight, _: (JointSource(weight=1.0), Coral(weight=weight)),
     ),
     Recipe(
         name="scratch, taught by full",
         start="none",
         settings=FULL,
         tried=_weighted(0.5, 1.0),
-        term=_distilled,
+        terms=_distilled,
     ),
     Recipe(name="full, cosine head", settings=FULL | {"head_kind": "cosine"}, tried=_rates()),
     Recipe(name="full, prototype head", settings=FULL | {"head_kind": "prototype"}, tried=_rates()),

@@ -14,7 +14,7 @@ import pytest
 
 from edgetl import Classifier
 from edgetl.bundle import open_bundle, verify_bundle
-from edgetl.data.sources import open_dataset
+from edgetl.data.sources import Dataset, open_dataset
 
 FOLDER = Path(__file__).parents[2] / "export" / "recipes"
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 4}
@@ -52,9 +52,11 @@ def test_the_spelt_out_recipe_ends_with_a_bundle_that_reads_digits(tmp_path: Pat
 @pytest.fixture
 def idx_folder(tmp_path: Path) -> Path:
     """The digits as IDX files of 28 × 28 pixels, as Fashion-MNIST is given."""
-    digits = open_dataset("builtin:digits")
+    return idx_of(open_dataset("builtin:digits"), tmp_path / "idx")
+
+
+def idx_of(digits: Dataset, folder: Path) -> Path:
     images = np.pad(digits.images.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
-    folder = tmp_path / "idx"
     folder.mkdir()
     for part, rows in (("train", slice(0, 1000)), ("t10k", slice(1000, None))):
         for name, code, array in (
