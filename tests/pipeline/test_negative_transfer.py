@@ -12,6 +12,7 @@ from edgetl.data.letters import render_letters
 from edgetl.data.sources import open_dataset
 from edgetl.data.store import SplitPart
 from edgetl.pipeline.negative_transfer import check_transfer, scratch_config
+from edgetl.pipeline.transfer_check import BASELINES, Baseline, TransferCheck
 from edgetl.spec import TensorInput
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.loop import finetune
@@ -55,6 +56,28 @@ def trained_on(
     return config
 
 
+def checked(
+    config: FinetuneConfig,
+    parts: tuple[SplitPart, SplitPart],
+    trained: Path,
+    out: Path,
+    *baselines: Baseline,
+    source: SplitPart | None = None,
+    code: Path | None = None,
+) -> TransferCheck:
+    return check_transfer(
+        config,
+        *parts,
+        input=INPUT,
+        classes=CLASSES,
+        trained=trained,
+        out=out,
+        baselines=baselines or BASELINES,
+        source=source,
+        code=code,
+    )
+
+
 @pytest.fixture(scope="module")
 def transferred(
     digits: tuple[SplitPart, SplitPart], tmp_path_factory: pytest.TempPathFactory
@@ -82,9 +105,7 @@ def test_transfer_that_helped_is_said_with_both_baselines_and_the_gap(
 ) -> None:
     config, trained = transferred
 
-    found = check_transfer(
-        config, *digits, input=INPUT, classes=CLASSES, trained=trained, out=tmp_path, source=letters
-    )
+    found = checked(config, digits, trained, tmp_path, source=letters)
 
     history = json.loads((trained / "history.json").read_text())
     best = history["epochs"][history["best_epoch"] - 1]
@@ -104,15 +125,7 @@ def test_the_baseline_sees_the_same_images_for_as_many_epochs(
 ) -> None:
     config, trained = transferred
 
-    found = check_transfer(
-        config,
-        *digits,
-        input=INPUT,
-        classes=CLASSES,
-        trained=trained,
-        out=tmp_path,
-        baselines=("from-scratch",),
-    )
+    found = checked(config, digits, trained, tmp_path, "from-scratch")
 
     history = json.loads((tmp_path / "from-scratch/history.json").read_text())
     assert history["config"]["weights"] == "none"
@@ -142,16 +155,7 @@ def test_a_source_that_harms_is_called_negative_transfer(
         epochs=15,
     )
 
-    found = check_transfer(
-        config,
-        train,
-        val,
-        input=INPUT,
-        classes=CLASSES,
-        trained=tmp_path / "target",
-        out=tmp_path,
-        baselines=("from-scratch",),
-    )
+    found = checked(config, (train, val), tmp_path / "target", tmp_path, "from-scratch")
 
     assert found.negative
     assert found.sentence.startswith("negative transfer: from scratch is better by")
@@ -168,16 +172,7 @@ def test_copies_of_an_image_are_one(
         images=np.concatenate([val.images, val.images]),
     )
 
-    found = check_transfer(
-        config,
-        train,
-        twice,
-        input=INPUT,
-        classes=CLASSES,
-        trained=trained,
-        out=tmp_path,
-        baselines=("source-model",),
-    )
+    found = checked(config, (train, twice), trained, tmp_path, "source-model")
 
     assert found.differences["source-model"].images == len(set(val.ids))
 
@@ -187,15 +182,7 @@ def test_random_weights_have_no_source_model(
 ) -> None:
     config = trained_on(*digits, CLASSES, tmp_path / "target", epochs=1)
 
-    found = check_transfer(
-        config,
-        *digits,
-        input=INPUT,
-        classes=CLASSES,
-        trained=tmp_path / "target",
-        out=tmp_path,
-        baselines=("source-model",),
-    )
+    found = checked(config, digits, tmp_path / "target", tmp_path, "source-model")
 
     assert found.missing == {"source-model": "training started from random weights"}
     assert not found.negative
@@ -213,16 +200,7 @@ def test_a_head_can_be_solved_with_one_image_of_a_class(
         images=train.images[first],
     )
 
-    found = check_transfer(
-        config,
-        few,
-        val,
-        input=INPUT,
-        classes=CLASSES,
-        trained=trained,
-        out=tmp_path,
-        baselines=("source-model",),
-    )
+    found = checked(config, (few, val), trained, tmp_path, "source-model")
 
     assert found.baselines["source-model"].top1 > 0.5
 
@@ -273,13 +251,7 @@ def test_a_factory_that_brings_its_weights_has_no_known_scratch(
     arguments = {"input": INPUT, "classes": CLASSES, "code": tmp_path}
     finetune(config, *digits, out=tmp_path / "target", **arguments)  # type: ignore[arg-type]
 
-    found = check_transfer(
-        config,
-        *digits,
-        trained=tmp_path / "target",
-        out=tmp_path,
-        **arguments,  # type: ignore[arg-type]
-    )
+    found = checked(config, digits, tmp_path / "target", tmp_path, code=tmp_path)
 
     assert set(found.missing) == {"from-scratch"}
     assert set(found.baselines) == {"source-model"}
@@ -294,15 +266,8 @@ def test_a_network_without_features_has_no_source_model_and_no_gap(
 ) -> None:
     config, trained = transferred
 
-    found = check_transfer(
-        replace(config, head="output"),
-        *digits,
-        input=INPUT,
-        classes=CLASSES,
-        trained=trained,
-        out=tmp_path,
-        baselines=("source-model",),
-        source=letters,
+    found = checked(
+        replace(config, head="output"), digits, trained, tmp_path, "source-model", source=letters
     )
 
     assert "no linear layer behind a body" in found.missing["source-model"]

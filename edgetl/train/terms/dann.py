@@ -57,7 +57,8 @@ def domain_loss(logits: Sequence[Tensor]) -> Tensor:
     discriminator that knows nothing scores log(number of domains).
 
     Args:
-        logits: For each domain, in order, [n, domains]: the answers to its images.
+        logits: For each domain, in order, [n, domains]: the answers to its images. A domain
+            without images does not count; one of them has some.
 
     Returns:
         A scalar of the logits' dtype.
@@ -69,6 +70,7 @@ def domain_loss(logits: Sequence[Tensor]) -> Tensor:
     losses = [
         nn.functional.cross_entropy(each, torch.full((len(each),), domain, device=each.device))
         for domain, each in enumerate(logits)
+        if len(each)
     ]
     return torch.stack(losses).mean()
 

@@ -80,6 +80,15 @@ def test_the_domain_loss_is_the_mean_of_each_domains_mean() -> None:
     assert float(domain_loss(logits)) == pytest.approx((first + second) / 2, rel=1e-6)
 
 
+def test_images_of_the_source_alone_are_judged_alone() -> None:
+    answers = torch.tensor([[0.0, 3.0], [1.0, 1.0]])
+
+    alone = domain_loss([torch.zeros(0, 2), answers])
+
+    expected = nn.functional.cross_entropy(answers, torch.tensor([1, 1]))
+    assert float(alone) == pytest.approx(float(expected))
+
+
 @pytest.mark.parametrize("domains", [2, 3])
 def test_a_discriminator_that_knows_nothing_scores_the_log_of_the_domains(domains: int) -> None:
     built = term(Dann(weight=1.0), sources=domains - 1)
