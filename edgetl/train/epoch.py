@@ -110,7 +110,7 @@ class Stepper:
         sources: Other data, a batch of each beside every batch.
         model: The prepared objective.
         names: Its terms'.
-        optimizer: Prepared.
+        optimizer: Prepared, where a loss is scaled; else as it is.
         average: Of the network's weights, or None.
         network: What is averaged.
         ahead: Make the next batch in another thread meanwhile.
@@ -196,9 +196,17 @@ class Stepper:
                 values = torch.cat([total.detach().reshape(1), parts]).tolist()
                 if not all(map(math.isfinite, values)):
                     return np.asarray(values)
-                self.accelerator.backward(total if share * world == 1 else total * share * world)
+                self._backward(total if share * world == 1 else total * share * world)
             sums += share * np.asarray(values)
         return sums
+
+    def _backward(self, loss: Tensor) -> None:
+        # accelerate's own looks for packages on the disk each time, and does no more without a
+        # scaler.
+        if self.accelerator.scaler is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self.accelerator.backward(loss)
 
     def _synchronised(self, last: bool) -> AbstractContextManager[object]:
         """Processes exchange their gradients once a step, with the last of its batches."""

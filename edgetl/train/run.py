@@ -194,7 +194,7 @@ class Run:
             sources=self.sources if terms else (),
             model=model,
             names=tuple(term.name for term in terms),
-            optimizer=optimizer,
+            optimizer=plain if accelerator.scaler is None else optimizer,
             average=average,
             network=self.parts.network,
             # On the CPU its cores are busy with the network already.
