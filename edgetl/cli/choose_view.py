@@ -33,10 +33,10 @@ def print_choice(choice: Choice) -> None:
     """Print it; nothing is wider than 100 columns on a plain screen."""
     screen = results_screen()
     for part in _parts(choice):
-        screen.print(part, markup=False)
+        screen.print(part, markup=False, emoji=False)
     # Commands and paths are for copying: they are not broken into lines.
     for line in _next_steps(choice):
-        screen.print(line, markup=False, soft_wrap=True)
+        screen.print(line, markup=False, emoji=False, soft_wrap=True)
 
 
 def _parts(choice: Choice) -> Iterator[RenderableType]:
@@ -65,14 +65,15 @@ def _next_steps(choice: Choice) -> Iterator[str]:
 
 
 def _table(choice: Choice) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for head in _HEADS:
         right = head.startswith(">")
         table.add_column(
             head.removeprefix(">"), justify="right" if right else "left", overflow="fold"
         )
     for one in choice.found:
-        table.add_row(*_row(one))
+        # As texts: a name such as ":abc:" or "[red]" is neither a picture nor a colour.
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in _row(one)))
     return table
 
 

@@ -31,7 +31,7 @@ IMAGES = 500
 _VAL, _CALIB = 500, 300
 _SMALL, _MEDIUM = 48, 160
 _PLAIN = {"schema": SCHEMA, "version": "1.0.0"}
-_BENCH = {"calls": 20, "rounds": 12, "max_seconds": 30.0}
+_BENCH = {"calls": 20, "rounds": 12, "max_seconds": 60.0}
 
 
 @dataclass(frozen=True, kw_only=True)

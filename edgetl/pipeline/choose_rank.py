@@ -11,7 +11,9 @@ from edgetl.pipeline.candidates import CANDIDATES
 from edgetl.pipeline.choose_backbones import Backbone
 
 BackboneVerdict = Literal["ship", "over budget", "harms", "failed"]
-SHOWN_HARMS = ("top1_drop", "nll", "flips")
+
+_UNKNOWN = 1.25
+"""What a median of too few rounds for an interval may be off by, as a factor: a cautious guess."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,7 @@ class VariantFound:
     Attributes:
         id: Of `edgetl.pipeline.candidates.CANDIDATES`.
         p50_ms: Median latency of a call at the comparison's batch and threads.
-        p50_interval_ms: Its 95 % interval; None for too few rounds.
+        p50_interval_ms: Its 95 % interval; None for too few rounds of a slow network.
         size_mb: Of its files, MiB.
         harmless: Whether the release's own choice would let it compete; None where no harm was
             measured, for the weights were random.
@@ -47,13 +49,15 @@ class VariantFound:
 
     @property
     def low(self) -> float:
-        """The lower end of the interval, or the median where there is none."""
-        return self.p50_ms if self.p50_interval_ms is None else self.p50_interval_ms[0]
+        """The lower end of the interval; a fifth below the median where there is none."""
+        ends = self.p50_interval_ms
+        return self.p50_ms / _UNKNOWN if ends is None else ends[0]
 
     @property
     def high(self) -> float:
-        """The upper end of the interval, or the median where there is none."""
-        return self.p50_ms if self.p50_interval_ms is None else self.p50_interval_ms[1]
+        """The upper end of the interval; a quarter above the median where there is none."""
+        ends = self.p50_interval_ms
+        return self.p50_ms * _UNKNOWN if ends is None else ends[1]
 
     def told(self) -> str:
         """Its latency in words.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgetl.pipeline.choose_backbones import Backbone
 from edgetl.pipeline.choose_rank import BackboneFound, VariantFound, judged, ranked, screened
 
@@ -28,6 +30,12 @@ def test_the_screen_drops_only_what_is_wholly_over_the_budget() -> None:
     assert dropped.fastest is not None and dropped.fastest.id == "ov-int8"
     assert "4.5 ms [4.4, 4.6], of 4" in dropped.reason
     assert screened(ONE, [slow, variant("ov-int8", 4.05)], 4.0) is None
+
+
+def test_a_median_without_an_interval_is_not_trusted_to_a_quarter() -> None:
+    unsure = replace(variant("ort-fp32", 4.0), p50_interval_ms=None)
+    assert [judged(ONE, [unsure], SCORES, b).verdict for b in (4.9, 5.1)] == ["over budget", "ship"]
+    assert screened(ONE, [unsure], 3.3) is None and screened(ONE, [unsure], 3.1) is not None
 
 
 def test_an_interval_that_holds_the_budget_cannot_ship() -> None:
