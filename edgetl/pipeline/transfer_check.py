@@ -192,7 +192,7 @@ def _said_of_scratch(differences: Mapping[Baseline, Difference]) -> list[str]:
         return [f"negative transfer: from scratch is better by {difference.points}"]
     if difference.better == "this":
         return [f"transfer helped: better than from scratch by {difference.points}"]
-    return [f"transfer did nothing shown: {_tendency(difference, 'from scratch')}"]
+    return [f"no effect of transfer shown: {_tendency(difference, 'from scratch')}"]
 
 
 def _said_of_source(differences: Mapping[Baseline, Difference]) -> list[str]:
@@ -204,10 +204,12 @@ def _said_of_source(differences: Mapping[Baseline, Difference]) -> list[str]:
         return [f"training harmed: {frozen} is better by {difference.points}"]
     if difference.better == "this":
         return [f"training helped: better than {frozen} by {difference.points}"]
-    return [f"training did nothing shown: {_tendency(difference, frozen)}"]
+    return [f"no effect of training shown: {_tendency(difference, frozen)}"]
 
 
 def _tendency(difference: Difference, baseline: str) -> str:
+    if difference.estimate == 0:
+        return f"level with {baseline}, {difference.points}"
     if difference.estimate > 0:
         return f"{baseline} is ahead by {difference.points}"
     return f"ahead of {baseline} by {difference.points}"

@@ -50,7 +50,7 @@ def test_a_difference_is_paired_with_tangos_and_newcombes_intervals() -> None:
         ((600, 30, 60, 310), "this", False, "transfer helped: better than from scratch by 3.0"),
         ((600, 32, 30, 338), "not shown", False, "from scratch is ahead by 0.2 points [-1"),
         ((600, 30, 32, 338), "not shown", False, "ahead of from scratch by 0.2 points [-1"),
-        ((600, 0, 0, 400), "not shown", False, "by 0.0 points ["),
+        ((600, 0, 0, 400), "not shown", False, "level with from scratch, 0.0 points [-"),
     ],
 )
 def test_harm_and_help_are_said_only_when_the_interval_shows_them(
@@ -77,7 +77,7 @@ def test_the_interval_is_that_of_the_side_that_is_ahead() -> None:
     [
         ((600, 60, 30, 310), "training harmed: a solved head on the source's frozen features is"),
         ((600, 30, 60, 310), "training helped: better than a solved head"),
-        ((600, 30, 30, 340), "training did nothing shown: ahead of a solved head"),
+        ((600, 30, 30, 340), "no effect of training shown: level with a solved head"),
     ],
 )
 def test_the_source_model_is_said_too_but_is_no_negative_transfer(
