@@ -23,6 +23,7 @@ stopped. One core is enough: OMP_NUM_THREADS=1.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -50,7 +51,12 @@ def main() -> int:
     before = activity()
     log = _Log(options.log or options.out.with_suffix(".cells.jsonl"))
     if not options.summary:
-        _run(options, log)
+        # Every training ends in a collection, which otherwise walks all that torch has imported.
+        gc.freeze()
+        try:
+            _run(options, log)
+        finally:
+            gc.unfreeze()
     rows = log.rows("cell")
     names = [recipe.name for recipe in RECIPES]
     found = summary(rows, compared_with=compared_with, order=names)
