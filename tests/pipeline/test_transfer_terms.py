@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -53,6 +54,8 @@ epochs = 2
 batch_size = 20
 device = "cpu"
 """
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "transfer-check-1.json"
 
 MakeContext = Callable[..., StageContext]
 
@@ -334,6 +337,7 @@ def test_a_finished_training_is_checked_with_its_source_and_its_start(
 
     document = json.loads((tmp_path / "transfer.json").read_text())
     assert document == json.loads(json.dumps(found.to_json()))
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     assert document["missing"] == {}
     assert document["from_scratch"]["epochs"] == 1
     assert document["source_model"]["weight_decay"] > 0
