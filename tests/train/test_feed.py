@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from edgetl.data.decode import encode_png
+from edgetl.data.preprocess import to_inputs
+from edgetl.data.samples import EncodedImages
 from edgetl.data.store import SplitPart
+from edgetl.errors import DataError
 from edgetl.reference.network import Preprocess, build_network
 from edgetl.spec import ImageInput
 from edgetl.train.config import FinetuneConfig
@@ -66,3 +70,23 @@ def test_bf16_reaches_training_features_and_never_validation(
     assert not torch.equal(rounded, exact)
     torch.testing.assert_close(rounded, exact, atol=0.1, rtol=0.1)
     np.testing.assert_array_equal(half.validate(lower.network), full.validate(plain.network))
+
+
+def test_pictures_are_read_by_all_cores_into_the_same_batch() -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (150, 9, 7, 3), dtype=np.uint8)
+    encoded = EncodedImages(tuple(encode_png(image) for image in images))
+    for input in (INPUT, ImageInput(height=32, width=24, channels="grey", mean=(0.5,), std=(0.5,))):
+        for kept in (images, encoded):
+            part = SplitPart(ids=("a",) * 150, labels=np.arange(150), images=kept)
+            batches = Batches.of(part, input)
+            want = to_inputs(kept, input)["image"]
+            np.testing.assert_array_equal(batches.inputs.numpy(), want)
+            assert batches.labels.tolist() == list(range(150))
+
+
+def test_a_picture_that_cannot_be_read_is_told_from_any_thread() -> None:
+    images = EncodedImages((encode_png(np.zeros((3, 3), np.uint8)),) * 149 + (b"no picture",))
+    part = SplitPart(ids=("a",) * 150, labels=np.arange(150), images=images)
+    with pytest.raises(DataError):
+        Batches.of(part, INPUT)

@@ -15,6 +15,7 @@ from edgetl.spec import ClassifierInput, ImageInput, TensorInput
 from edgetl.train.backbones import WeightsReport
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.session import (
+    check_recipe,
     check_request,
     chosen_device,
     make_accelerator,
@@ -64,6 +65,24 @@ def test_the_device_is_what_was_asked_for_or_refused(monkeypatch: pytest.MonkeyP
     assert chosen_device("auto") == "cpu"
     with pytest.raises(UnavailableError, match="ACCELERATE_USE_CPU"):
         chosen_device("cuda")
+
+
+def test_fp16_without_cuda_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UnavailableError, match="fp16") as caught:
+        make_accelerator(dataclasses.replace(CONFIG, precision="fp16"))
+    assert caught.value.exit_code == 3
+
+
+def test_a_head_that_is_started_from_features_needs_them() -> None:
+    for changes in ({"recipe": "lp-ft"}, {"head_kind": "prototype"}):
+        config = dataclasses.replace(CONFIG, **changes)  # type: ignore[arg-type]
+        check_recipe(config, "fc", has_features=True, terms=0)
+        with pytest.raises(ConfigError, match="more after its head 'fc'"):
+            check_recipe(config, "fc", has_features=False, terms=0)
+    check_recipe(CONFIG, "output", has_features=False, terms=0)
+    with pytest.raises(ConfigError, match="no terms"):
+        check_recipe(CONFIG, "output", has_features=False, terms=1)
 
 
 def test_an_environment_that_names_another_device_is_refused(
@@ -128,3 +147,6 @@ def test_requests_that_cannot_be_trained_are_refused(
     with pytest.raises(ConfigError, match="augment"):
         check_request(light, train_part, val_part, INPUT, CLASSES)
     check_request(light, train_part, val_part, ImageInput(height=8, width=8), CLASSES)
+    cut = dataclasses.replace(CONFIG, cutmix=1.0)
+    with pytest.raises(ConfigError, match="cutmix"):
+        check_request(cut, train_part, val_part, INPUT, CLASSES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from edgetl.errors import CheckpointError
 from edgetl.train.recipes import build_optimizer
 from edgetl.train.state import (
     EpochRecord,
+    best_file,
     best_record,
     best_weights,
     load_state,
@@ -110,4 +112,32 @@ def test_damage_is_named_and_never_trained_on(tmp_path: Path, name: str, fault: 
         data[-2] ^= 1
         path.write_bytes(data if fault == "flip" else data[: len(data) // 2])
     with pytest.raises(CheckpointError, match=name):
+        load_state(tmp_path, "d")
+
+
+def test_terms_an_average_and_a_scale_come_back_as_they_were(tmp_path: Path) -> None:
+    network, optimizer = _trained()
+    average = {"0.weight": torch.randn(2), "n_averaged": torch.tensor(7)}
+    terms = {"0.own.weight": torch.randn(3, 2)}
+    record = dataclasses.replace(_record(1, 0.3), terms={"joint": 0.1 + 0.2})
+    save_state(
+        tmp_path,
+        "d",
+        [record],
+        network.state_dict(),
+        optimizer,
+        average=average,
+        terms=terms,
+        scaler={"scale": 1024.0, "_growth_tracker": 3},
+    )
+    state = load_state(tmp_path, "d")
+    assert state is not None and state.records == (record,)
+    for got, want in ((state.average, average), (state.terms, terms)):
+        assert got.keys() == want.keys()
+        assert all(torch.equal(got[name], want[name]) for name in want)
+    assert state.scaler == {"scale": 1024.0, "_growth_tracker": 3}
+    assert best_weights(tmp_path, [record]).keys() == {"0.weight"}
+    assert best_file(tmp_path, [record]).is_file()
+    (tmp_path / "epoch-0001" / "average.safetensors").write_bytes(b"cut")
+    with pytest.raises(CheckpointError, match="average"):
         load_state(tmp_path, "d")
