@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +139,14 @@ def test_a_config_of_before_has_the_keys_of_before() -> None:
     later = build(ReleaseConfig, changed, "config")
     assert later.to_json()["finetune"].keys() - table.keys() == {"ema", "l2_sp"}
     assert build(ReleaseConfig, later.to_table(), "config") == later
+
+
+def test_the_guides_tables_load(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    (tables,) = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
+    read = tomllib.loads(tables)["finetune"]
+    config = build(ReleaseConfig, {**CONFIG, "finetune": {**CONFIG["finetune"], **read}}, "guide")
+    section = config.finetune
+    assert section is not None and section.source is not None and section.l2_sp is not None
+    assert set(read) == {"l2_sp", "keep_answers", "distillation", "previous", "source"}
+    assert (section.source.method, section.source.schedule) == ("joint", "linear-down")
