@@ -13,6 +13,7 @@ from edgetl.errors import GateError
 from edgetl.gate.predictions import Predictions
 from edgetl.report.documents import (
     CONFORMAL,
+    SUSPICIOUS,
     THRESHOLDS,
     TRANSFER_CHECK,
     WATERFALL,
@@ -80,6 +81,8 @@ class ReportData:
         thresholds: The document ``edgetl.thresholds/1``: each variant's transferred thresholds.
         conformal: The document ``edgetl.conformal/1``: each side's coverage of conformal sets.
         transfer_check: The document ``edgetl.transfer-check/1``: what other starts reach.
+        suspicious: The document ``edgetl.suspicious/1``: training labels that look wrong.
+        suspicious_pictures: Position in the train split -> a PNG of it.
 
     Raises:
         GateError: When one of these documents is not of its schema.
@@ -106,6 +109,8 @@ class ReportData:
     thresholds: Table | None = None
     conformal: Table | None = None
     transfer_check: Table | None = None
+    suspicious: Table | None = None
+    suspicious_pictures: Mapping[int, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         missing = {"verdict", "policy", "data", "variants"} - set(self.verdict)
@@ -121,6 +126,7 @@ class ReportData:
             (self.thresholds, THRESHOLDS),
             (self.conformal, CONFORMAL),
             (self.transfer_check, TRANSFER_CHECK),
+            (self.suspicious, SUSPICIOUS),
         ):
             if document is not None:
                 check_schema(document, schema)

@@ -13,6 +13,7 @@ Table = Mapping[str, Any]
 WATERFALL = "edgetl.waterfall/1"
 THRESHOLDS = "edgetl.thresholds/1"
 CONFORMAL = "edgetl.conformal/1"
+SUSPICIOUS = "edgetl.suspicious/1"
 TRANSFER_CHECK = "edgetl.transfer-check/1"
 
 

@@ -22,6 +22,7 @@ from edgetl.report import (
     tradeoff,
     training,
     training_classes,
+    training_labels,
     training_transfer,
     undecided,
     variants,
@@ -54,6 +55,7 @@ _SECTIONS: tuple[tuple[Callable[[ReleaseFacts], Section | None], str], ...] = (
     (training_classes.section, "Each class: no labelled predictions of a reference."),
     (training.section, "Training and temperature: edgetl did not train or calibrate here."),
     (training_transfer.section, ""),
+    (training_labels.section, ""),
     (environment.section, "Where and how it ran: nothing was recorded."),
 )
 """In the order of the page, each with what it needs, said when it is not there; without such

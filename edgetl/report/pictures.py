@@ -16,6 +16,9 @@ from edgetl.report.blocks import Picture
 from edgetl.report.content import REFERENCE, Flip
 from edgetl.report.numbers import clean, percent
 
+with extra("report"):
+    from markupsafe import Markup
+
 MAX_SIDE = 176
 _COARSE = 64
 """Pictures up to this side are enlarged with their pixels kept square."""
@@ -59,6 +62,21 @@ def pictures_of(flip: Flip) -> tuple[Picture, ...]:
             )
         )
     return tuple(pictures)
+
+
+def thumbnail(data: bytes, alt: str) -> Markup | None:
+    """A small picture for a table's cell; None when it cannot be read.
+
+    Args:
+        data: A PNG, JPEG, WEBP or BMP.
+        alt: What a reader who does not see it should hear.
+    """
+    try:
+        pixels = _shrunk(decode_image(data))
+    except DataError:
+        return None
+    coarse = " coarse" * (max(pixels.shape[:2]) <= _COARSE)
+    return Markup('<img class="thumbnail{}" src="{}" alt="{}">').format(coarse, _uri(pixels), alt)
 
 
 def _is_map(drops: NDArray[np.float32]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from edgetl.report.blocks import Block, Cell, Facts, Grid, Note, Section
 from edgetl.report.documents import Table
 from edgetl.report.facts import ReleaseFacts
-from edgetl.report.numbers import clean, finite, number, percent
+from edgetl.report.numbers import DASH, clean, finite, number, percent
 
 _SENTENCE = 600
 _SIDES = (
@@ -48,17 +48,29 @@ def _sides(document: Table) -> Grid | None:
                 percent(found.get("top1")),
                 number(found.get("nll"), 4),
                 number(found.get("ece"), 4),
+                _difference(found.get("minus_this")),
             )
             rows.append((Cell(text=name), *(Cell(text=text) for text in figures)))
     if not rows:
         return None
     return Grid(
-        head=("start", "top-1", "NLL", "ECE"),
+        head=("start", "top-1", "NLL", "ECE", "points over this, 95 % interval"),
         rows=tuple(rows),
-        numeric=frozenset({1, 2, 3}),
+        numeric=frozenset({1, 2, 3, 4}),
         title="Starts compared",
+        caption="One training each, before any temperature; the interval is of the images.",
         scope="val split",
     )
+
+
+def _difference(found: object) -> str:
+    if not isinstance(found, Mapping):
+        return DASH
+    estimate, low, high = (finite(found.get(key)) for key in ("estimate", "low", "high"))
+    if estimate is None or low is None or high is None:
+        return DASH
+    ends = f"{number(100 * low, 1, sign=True)}, {number(100 * high, 1, sign=True)}"
+    return f"{number(100 * estimate, 1, sign=True)} [{ends}]"
 
 
 def _gap(document: Table) -> Facts | None:
@@ -66,8 +78,15 @@ def _gap(document: Table) -> Facts | None:
     if not isinstance(gap, Mapping):
         return None
     pairs = [
-        (clean(name).replace("_", " "), number(value, 4) if finite(value) else clean(value))
+        (clean(name).replace("_", " "), _gap_text(value))
         for name, value in gap.items()
         if isinstance(value, str | int | float)
     ]
     return Facts(pairs=tuple(pairs), title="Gap between source and target") if pairs else None
+
+
+def _gap_text(value: str | int | float) -> str:
+    found = finite(value)
+    if found is None:
+        return clean(value, _SENTENCE)
+    return f"{found:,.0f}" if isinstance(value, int) else number(found, 4)

@@ -74,11 +74,11 @@ def test_no_flips_are_said(whole) -> None:
 
 def test_pictures_become_cards_with_both_maps(page, whole) -> None:
     assert page.count('<article class="card flip">') == min(MAX_SHOWN, len(whole.flips))
-    assert page.count("<img") == 3 * min(MAX_SHOWN, len(whole.flips))
+    assert page.count("<div><img") == 3 * min(MAX_SHOWN, len(whole.flips))
 
 
 def test_a_picture_that_cannot_be_read_leaves_its_card_without() -> None:
     broken = flip(picture=b"\x89PNG\r\n\x1a\nnothing")
     fine = np.zeros((4, 4), np.float32)
     page = render_report(report(flips=(broken, flip(picture=b"", reference_map=fine))))
-    assert page.count('<article class="card flip">') == 2 and "<img" not in page
+    assert page.count('<article class="card flip">') == 2 and "<div><img" not in page

@@ -28,6 +28,7 @@ SECTIONS = (
     "classes",
     "training",
     "transfer",
+    "labels",
     "environment",
 )
 

@@ -14,8 +14,10 @@ def test_the_sentence_the_starts_and_the_gap(whole) -> None:
     assert found is not None
     note, starts, gap = found.blocks
     assert "9.0 points better" in note.text and note.tone == ""
-    assert [row[0].text for row in starts.rows] == ["from scratch", "the source model"]
-    assert starts.rows[0][1].text == "81.00 %"
+    names = ["this classifier", "from scratch", "the source model"]
+    assert [row[0].text for row in starts.rows] == names
+    assert starts.rows[1][1].text == "81.00 %"
+    assert [row[4].text for row in starts.rows] == ["–", "−9.0 [−12.0, −6.0]", "–"]
     assert dict(gap.pairs) == {"mmd": "0.1200", "domain accuracy": "0.9300"}
 
 

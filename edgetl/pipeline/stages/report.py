@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from edgetl.backends.base import Backend
 from edgetl.bench.result import BenchResult
-from edgetl.data.decode import decode_image
+from edgetl.data.decode import decode_image, encode_png
+from edgetl.data.preprocess import to_inputs
 from edgetl.files import parse_json, write_json
 from edgetl.gate import Predictions
 from edgetl.pipeline.context import StageContext
@@ -23,16 +24,18 @@ from edgetl.pipeline.release import REPORT
 from edgetl.pipeline.stages.bench import REFERENCE, RESULT
 from edgetl.pipeline.summary import SUMMARY
 from edgetl.pipeline.transfer import CONFORMAL, THRESHOLDS
+from edgetl.pipeline.transfer_check import TRANSFER_FILE
 from edgetl.pipeline.waterfall import waterfall_to_json, waterfalls
 from edgetl.pipeline.waterfall_run import default_variants
 from edgetl.report import Flip, ReportData, occlusion_map, write_report
+from edgetl.report.training_labels import MAX_LABELS
 from edgetl.spec import Array, ImageInput
 
 WATERFALLS = "waterfall.json"
 """The document ``edgetl.waterfalls/1``, as `edgetl waterfall --json` writes it."""
 
-TRANSFER_CHECK = "transfer.json"
-"""The document ``edgetl.transfer-check/1`` of the finetune stage."""
+SUSPICIOUS_FILE = "suspicious.json"
+"""The document ``edgetl.suspicious/1`` of the finetune stage."""
 
 Predict = Callable[[Array], NDArray[np.float32]]
 
@@ -62,6 +65,7 @@ def _gathered(
     cell = bench.cell(REFERENCE, batch=objective.batch, threads=context.threads)
     openings = context.folder.root / "test-openings.json"
     splits = context.splits
+    suspicious = _kept(context, "finetune", SUSPICIOUS_FILE)
     return ReportData(
         verdict=context.json("gate", "verdict.json"),
         name=context.config.name,
@@ -85,8 +89,26 @@ def _gathered(
         waterfalls=steps,
         thresholds=_kept(context, "gate", THRESHOLDS),
         conformal=_kept(context, "gate", CONFORMAL),
-        transfer_check=_kept(context, "finetune", TRANSFER_CHECK),
+        transfer_check=_kept(context, "finetune", TRANSFER_FILE),
+        suspicious=suspicious,
+        suspicious_pictures=_suspicious_pictures(context, suspicious),
     )
+
+
+def _suspicious_pictures(
+    context: StageContext, document: dict[str, Any] | None
+) -> dict[int, bytes]:
+    """The training images that are shown among the labels that look wrong."""
+    if document is None or not isinstance(context.input, ImageInput):
+        return {}
+    wrong = [image["index"] for image in document["images"] if image["looks_wrong"]][:MAX_LABELS]
+    if not wrong:
+        return {}
+    train = context.splits.load("train")
+    return {
+        at: encode_png(next(iter(to_inputs(train.images[at : at + 1], context.input).values()))[0])
+        for at in wrong
+    }
 
 
 def _kept(context: StageContext, stage: str, name: str) -> dict[str, Any] | None:

@@ -252,11 +252,38 @@ def report(classes: tuple[str, ...] = CLASSES, **changes: Any) -> ReportData:
         "transfer_check": {
             "schema": "edgetl.transfer-check/1",
             "gap": {"mmd": 0.12, "domain_accuracy": 0.93},
-            "from_scratch": {"top1": 0.81, "nll": 0.6, "ece": 0.05},
+            "this": {"top1": 0.9, "nll": 0.4, "ece": 0.03},
+            "from_scratch": {
+                "top1": 0.81,
+                "nll": 0.6,
+                "ece": 0.05,
+                "minus_this": {"estimate": -0.09, "low": -0.12, "high": -0.06},
+            },
             "source_model": {"top1": 0.42, "nll": 1.9, "ece": 0.2},
             "negative": False,
             "sentence": "Training from letters is 9.0 points better than from scratch.",
         },
+        "suspicious": {
+            "schema": "edgetl.suspicious/1",
+            "n": 900,
+            "judged": 900,
+            "agreement": 0.91,
+            "look_wrong": 2,
+            "images": [
+                {
+                    "id": f"{at:064x}",
+                    "index": at,
+                    "file": f"cat/{at:03}.jpg",
+                    "label": "cat",
+                    "predicted": "dog",
+                    "probability_of_label": 0.01 * at,
+                    "answer": "dog",
+                    "looks_wrong": at != 9,
+                }
+                for at in (3, 7, 9)
+            ],
+        },
+        "suspicious_pictures": {3: encode_png(np.full((12, 10, 3), 90, np.uint8)), 7: b"no PNG"},
         "openings": [
             {"winners": {"ov-int8": "00"}, "policy": "aa", "reference": "bb", "test": "cc"}
         ],
