@@ -138,12 +138,13 @@ def _run(options: argparse.Namespace, log: _Log) -> None:
     wanted = [recipe for recipe in RECIPES if not named or recipe.name in named]
     bench = _Bench(place, log, quick=options.quick)
     problems = options.problem or PROBLEMS
-    shots = [n for n in SHOTS if not options.shots or n in options.shots]
+    # The size that rates were chosen at first: a run that is stopped has all seeds of it.
+    shots = sorted(options.shots or SHOTS, key=lambda n: (n != TUNING_SHOTS, n))
     asked = [
         (problem, n, seed, recipe)
+        for n in shots
         for seed in range(options.seeds)
         for problem in problems
-        for n in shots
         for recipe in wanted
         if n in recipe.shots
     ]
