@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from edgetl.data.store import SplitPart
-from edgetl.errors import ConfigError
+from edgetl.errors import CheckpointError, ConfigError
 from edgetl.files import write_json
-from edgetl.reference.checkpoint import ClassifierDescription, save_classifier
+from edgetl.reference.checkpoint import save_classifier
+from edgetl.reference.description import WEIGHTS_FILE, ClassifierDescription
 from edgetl.reference.ending import find_answer
 from edgetl.reference.head_kinds import block_name
 from edgetl.reference.heads import head_of
@@ -43,12 +44,14 @@ from edgetl.train.source_feed import SourceFeed, source_feeds
 from edgetl.train.starting_head import HeadStart, in_training_form, start_head
 from edgetl.train.state import EpochRecord, best_record, best_weights
 from edgetl.train.terms.base import Start, Term, TermMaker
+from edgetl.train.trouble import is_divergence, with_last_good
 
 __all__ = ["FinetuneConfig", "FinetuneResult", "SourceData", "TrainProgress", "finetune"]
 
 HISTORY_FILE = "history.json"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
+LAST_GOOD = "last-good"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,10 +227,23 @@ def finetune(
                 head_decay=config.weight_decay if start is None else start.weight_decay,
             )
             resumed = run.resume()
-            run.train_all()
+            trouble = _trained(run)
             network.load_state_dict(best_weights(run.folder, run.records))
             if lora is not None:
                 lora.merge()
+    if accelerator.is_main_process:
+        description = ClassifierDescription(
+            architecture=config.architecture,
+            input=input,
+            head=head,
+            head_kind=config.head_kind,
+            head_width=config.head_width,
+        )
+        place = out if trouble is None else out / LAST_GOOD
+        save_classifier(place, network, description, code=code)
+    if trouble is not None:
+        best = best_record(run.records).epoch
+        raise with_last_good(trouble, best, out / LAST_GOOD / WEIGHTS_FILE) from trouble
     result = FinetuneResult(
         folder=out,
         device=accelerator.device.type,
@@ -239,14 +255,6 @@ def finetune(
         kept=kept_sentence(config, run.records),
     )
     if accelerator.is_main_process:
-        description = ClassifierDescription(
-            architecture=config.architecture,
-            input=input,
-            head=head,
-            head_kind=config.head_kind,
-            head_width=config.head_width,
-        )
-        save_classifier(out, network, description, code=code)
         history = history_of(
             config,
             run.records,
@@ -263,6 +271,19 @@ def finetune(
         write_json(out / HISTORY_FILE, history)
     accelerator.wait_for_everyone()
     return result
+
+
+def _trained(run: Run) -> CheckpointError | None:
+    """Train to the end, or until the numbers are no longer finite: then the error, to be raised
+    once the best epoch before is stored. Without one there is nothing to store.
+    """
+    try:
+        run.train_all()
+    except CheckpointError as error:
+        if not is_divergence(error) or not run.records:
+            raise
+        return error
+    return None
 
 
 def _started(

@@ -33,7 +33,6 @@ from edgetl.train.source_feed import SourceFeed
 from edgetl.train.state import (
     EpochRecord,
     TrainingState,
-    best_file,
     best_record,
     load_state,
     restore_optimizer,
@@ -225,7 +224,7 @@ class Run:
         def tell(step: int, steps: int, loss: float, rate: float) -> None:
             self._tell(phase, number, step, steps, loss, rate)
 
-        means = stepper.epoch(self.train.labels.numpy(), at, tell=tell, diverged=self._diverged)
+        means = stepper.epoch(self.train.labels.numpy(), at, tell=tell, diverged=diverged)
         average = stepper.average
         network = self.parts.network if average is None else average.network
         figures = self._agree(
@@ -278,14 +277,8 @@ class Run:
     def _validate(self, feed: Feed, network: nn.Module, epoch: int, rate: float) -> ValMetrics:
         raw_logits = feed.validate(network)
         if not np.isfinite(raw_logits).all():
-            raise self._diverged("logits on val that are not finite", f"epoch {epoch}", rate)
+            raise diverged("logits on val that are not finite", f"epoch {epoch}", rate)
         return val_metrics(raw_logits, self.val.labels.numpy())
-
-    def _diverged(self, got: str, where: str, rate: float) -> Exception:
-        good = None
-        if self.records and self.config.recipe != "lora":
-            good = best_record(self.records).epoch, best_file(self.folder, self.records)
-        return diverged(got, where, rate, good)
 
     def _agree(self, measure: Callable[[], ValMetrics]) -> ValMetrics:
         """The first process measures and tells the others, so that all stop at one epoch."""

@@ -187,12 +187,6 @@ def best_weights(folder: Path, records: Sequence[EpochRecord]) -> dict[str, Tens
     return _read(home, WEIGHTS, state)
 
 
-def best_file(folder: Path, records: Sequence[EpochRecord]) -> Path:
-    """Where `best_weights` are, as a file that training can start from."""
-    home = _epoch_folder(folder, best_record(records).epoch)
-    return home / f"{WEIGHTS}.safetensors"
-
-
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Give an optimiser the tensors that `save_state` kept, in its parameters' memory layout."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,31 +12,64 @@ import torch
 from edgetl.errors import CheckpointError, ConfigError
 from edgetl.train.config import FinetuneConfig
 
+_SUBJECT = "training"
 # What PyTorch's allocators on the CPU say, which is a plain RuntimeError.
 _CPU_FULL = ("can't allocate memory", "not enough memory")
 
 
-def diverged(got: str, where: str, rate: float, last_good: tuple[int, Path] | None) -> Exception:
+def diverged(got: str, where: str, rate: float) -> CheckpointError:
     """The error of a run whose numbers are no longer finite.
 
     Args:
         got: What was seen.
         where: The step and the epoch.
         rate: The learning rate there.
-        last_good: The best epoch before, and the file of its weights; None before the first.
     """
-    lower = f"lower the learning rate, say to a tenth ({rate / 10:.2g})"
-    if last_good is None:
-        fix = f"{lower}, or look for inputs and starting weights that are too large"
-    else:
-        epoch, path = last_good
-        fix = f'{lower}; weights = "{path}" goes on from epoch {epoch}, the best so far'
     return CheckpointError(
-        "training",
+        _SUBJECT,
         got=f"{got} at {where}, learning rate {rate:.3g}",
         expected="finite numbers",
-        fix=fix,
+        fix=f"lower the learning rate, say to a tenth ({rate / 10:.2g}), or look for inputs and "
+        "starting weights that are too large",
     )
+
+
+def is_divergence(error: CheckpointError) -> bool:
+    """Whether it is what `diverged` made.
+
+    Example:
+        >>> is_divergence(diverged("a loss of nan", "step 1 of epoch 2", 0.1))
+        True
+    """
+    return error.subject == _SUBJECT
+
+
+def with_last_good(error: CheckpointError, epoch: int, weights: Path) -> CheckpointError:
+    """The same error, with the weights to go on from.
+
+    Args:
+        error: What `diverged` made.
+        epoch: The best epoch before.
+        weights: The file of its weights.
+    """
+    return CheckpointError(
+        error.subject,
+        got=error.got,
+        expected=error.expected,
+        fix=f'{error.fix}; weights = "{weights}" goes on from epoch {epoch}, the best so far',
+    )
+
+
+def last_good(error: CheckpointError) -> Path | None:
+    """The file that `with_last_good` named; None when the error names none.
+
+    Example:
+        >>> error = diverged("a loss of nan", "step 1 of epoch 2", 0.1)
+        >>> last_good(error), str(last_good(with_last_good(error, 1, Path("good.safetensors"))))
+        (None, 'good.safetensors')
+    """
+    found = re.search(r'weights = "([^"]+)"', error.fix)
+    return Path(found[1]) if found and is_divergence(error) else None
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from edgetl.pipeline.events import Event, Reporter
 from edgetl.pipeline.run_folder import RunFolder
 from edgetl.pipeline.stages import finetune as stage
 from edgetl.train.run import Run
+from edgetl.train.trouble import diverged
 
 CONFIG: dict[str, Any] = {
     "schema": "edgetl.config/1",
@@ -75,7 +76,7 @@ def test_a_run_that_diverged_leaves_its_last_good_weights_outside_the_scratch_fo
 
     def spoil(self: Run, *args: Any) -> Any:
         if len(self.records) == 1:
-            raise self._diverged("a loss of nan", "step 1 of epoch 2", 3e-3)
+            raise diverged("a loss of nan", "step 1 of epoch 2", 3e-3)
         return validate(self, *args)
 
     monkeypatch.setattr(Run, "_validate", spoil)
@@ -83,7 +84,7 @@ def test_a_run_that_diverged_leaves_its_last_good_weights_outside_the_scratch_fo
     (out := tmp_path / "out").mkdir()
     with pytest.raises(CheckpointError, match="step 1 of epoch 2") as caught:
         stage.run(context, out)
-    good = tmp_path / stage.LAST_GOOD
+    good = tmp_path / "last-good" / "model.safetensors"
     assert f'weights = "{good}"' in caught.value.fix and good.is_file()
     monkeypatch.undo()
     # As the message says: another rate throws the states away, and starts from these weights.

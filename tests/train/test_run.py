@@ -300,20 +300,24 @@ def test_terms_of_one_name_and_terms_without_a_head_are_refused(
         _run(headless, parts, tmp_path, terms=twice[:1])
 
 
-def test_a_loss_that_is_not_finite_names_the_term_and_keeps_the_last_good_epoch(
-    parts: Parts, tmp_path: Path
+@pytest.mark.parametrize(
+    "changes", [{"recipe": "full"}, {"recipe": "lora"}, {"recipe": "full", "head_kind": "cosine"}]
+)
+def test_a_loss_that_is_not_finite_names_the_term_and_leaves_the_last_good_classifier(
+    changes: dict[str, Any], parts: Parts, tmp_path: Path
 ) -> None:
     more: dict[str, Any] = {"sources": (_source(parts[1]),)}
-    config = _config(recipe="full")
+    config = _config(**changes)
     with pytest.raises(
         CheckpointError, match="from the term 'pull' at step 1 of epoch 3"
     ) as caught:
         _run(config, parts, tmp_path, terms=(_Pull(weight=0.5, fail_at=0.6),), **more)
-    good = tmp_path / "checkpoints" / "epoch-0002" / "weights.safetensors"
-    assert str(good) in caught.value.fix and good.is_file()
+    good = tmp_path / "last-good" / "model.safetensors"
+    assert f'weights = "{good}" goes on from epoch 2' in caught.value.fix
+    load_classifier(good.parent)
     assert not (tmp_path / "model.safetensors").exists()
     onward = dataclasses.replace(config, weights=str(good), learning_rate=1e-4)
-    assert _run(onward, parts, tmp_path).weights.source == "file"
+    assert not _run(onward, parts, tmp_path).weights.fresh
 
 
 def test_memory_that_runs_out_leaves_the_epochs_before_it(

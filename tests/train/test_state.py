@@ -13,7 +13,6 @@ from edgetl.errors import CheckpointError
 from edgetl.train.recipes import build_optimizer
 from edgetl.train.state import (
     EpochRecord,
-    best_file,
     best_record,
     best_weights,
     load_state,
@@ -137,7 +136,6 @@ def test_terms_an_average_and_a_scale_come_back_as_they_were(tmp_path: Path) -> 
         assert all(torch.equal(got[name], want[name]) for name in want)
     assert state.scaler == {"scale": 1024.0, "_growth_tracker": 3}
     assert best_weights(tmp_path, [record]).keys() == {"0.weight"}
-    assert best_file(tmp_path, [record]).is_file()
     (tmp_path / "epoch-0001" / "average.safetensors").write_bytes(b"cut")
     with pytest.raises(CheckpointError, match="average"):
         load_state(tmp_path, "d")

@@ -9,7 +9,13 @@ import torch
 
 from edgetl.errors import CheckpointError, ConfigError
 from edgetl.train.config import FinetuneConfig
-from edgetl.train.trouble import diverged, memory_said
+from edgetl.train.trouble import (
+    diverged,
+    is_divergence,
+    last_good,
+    memory_said,
+    with_last_good,
+)
 
 
 def _config(**changes: int) -> FinetuneConfig:
@@ -45,9 +51,12 @@ def test_what_cannot_be_halved_is_said_and_other_errors_pass() -> None:
 
 
 def test_the_last_good_epoch_is_where_to_go_on_from() -> None:
-    path = Path("out/checkpoints/epoch-0003/weights.safetensors")
-    error = diverged("a loss of nan", "step 2 of epoch 4", 3e-2, (3, path))
-    assert isinstance(error, CheckpointError)
+    path = Path("out/last-good/model.safetensors")
+    first = diverged("a loss of nan", "step 2 of epoch 4", 3e-2)
+    assert "weights =" not in str(first) and last_good(first) is None
+    error = with_last_good(first, 3, path)
     for part in ("step 2 of epoch 4", "0.03", "0.003", f'weights = "{path}"', "epoch 3"):
         assert part in str(error)
-    assert "weights =" not in str(diverged("a loss of nan", "step 1", 0.1, None))
+    assert last_good(error) == path
+    other = CheckpointError("weights", got="x", expected="y", fix='write weights = "z"')
+    assert not is_divergence(other) and last_good(other) is None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from edgetl.errors import CheckpointError
+from edgetl.files import atomic_folder
 from edgetl.pipeline.config import training_config
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.continual import read_previous, report_forgetting
@@ -23,10 +23,10 @@ from edgetl.reference.onnx_checkpoint import save_onnx_classifier
 from edgetl.reference.onnx_file import describe_onnx
 from edgetl.reference.trained import trained_network
 from edgetl.spec import Head
-from edgetl.train.loop import FinetuneResult, finetune
+from edgetl.train.loop import LAST_GOOD, FinetuneResult, finetune
 from edgetl.train.progress import Progress
+from edgetl.train.trouble import last_good
 
-LAST_GOOD = "last-good.safetensors"
 LOGS = Path("logs") / "tensorboard"
 
 
@@ -104,17 +104,15 @@ def _kept_aside(context: StageContext, error: CheckpointError) -> CheckpointErro
 
     The scratch folder is thrown away as soon as the config changes, as the error says it must.
     """
-    found = re.search(r'weights = "([^"]+)"', error.fix)
-    if error.subject != "training" or found is None:
+    found = last_good(error)
+    if found is None:
         return error
     good = context.folder.root / LAST_GOOD
-    shutil.copyfile(found[1], good)
-    return CheckpointError(
-        error.subject,
-        got=error.got,
-        expected=error.expected,
-        fix=error.fix.replace(found[1], str(good)),
-    )
+    with atomic_folder(good) as folder:
+        for file in found.parent.iterdir():
+            shutil.copyfile(file, folder / file.name)
+    fix = error.fix.replace(str(found), str(good / found.name))
+    return CheckpointError(error.subject, got=error.got, expected=error.expected, fix=fix)
 
 
 def _look_back(context: StageContext, section: FinetuneSection, out: Path) -> None:
