@@ -71,17 +71,19 @@ def _table(choice: Choice) -> Table:
         table.add_column(
             head.removeprefix(">"), justify="right" if right else "left", overflow="fold"
         )
+    names = choice.names
     for one in choice.found:
+        name = names[one.backbone.label]
         # As texts: a name such as ":abc:" or "[red]" is neither a picture nor a colour.
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in _row(one)))
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in _row(one, name)))
     return table
 
 
-def _row(found: BackboneFound) -> tuple[str | Text, ...]:
+def _row(found: BackboneFound, name: str) -> tuple[str | Text, ...]:
     scores, fastest = found.scores, found.fastest
     return (
         DASH if found.rank is None else str(found.rank),
-        clean(found.backbone.label, _NAME),
+        clean(name, _NAME),
         DASH if scores is None else number(scores["logme"]),
         DASH if scores is None else f"{100 * scores['probe_top1']:.1f}",
         DASH if fastest is None else fastest.id,

@@ -53,7 +53,14 @@ def picture_of(choice: Choice) -> str | None:
         plot.set_xticks([], minor=True)
         plot.set_xlabel("p50 of its fastest harmless candidate, ms (log scale)")
         plot.set_ylabel("LogME (higher transfers better)")
-        place(plot, [_label(one, height) for one, height in zip(found, heights, strict=True)])
+        names = choice.names
+        place(
+            plot,
+            [
+                _label(one, names[one.backbone.label], height)
+                for one, height in zip(found, heights, strict=True)
+            ],
+        )
         told = "; ".join(f"{one.backbone.label}: {one.told}, {one.reason}" for one in found)
         svg = to_svg(figure, name="choose", label=f"Transferability against latency. {told}.")
     return _standing_alone(str(svg))
@@ -69,8 +76,8 @@ def _draw_budget(plot: Axes, budget_ms: float) -> None:
     plot.axvline(budget_ms, color=colour("ink"), linewidth=1.2)
     plot.annotate(
         "the budget",
-        (budget_ms, plot.get_ylim()[1]),
-        xytext=(4, -10),
+        (budget_ms, plot.get_ylim()[0]),
+        xytext=(4, 4),
         textcoords="offset points",
         color=colour("muted"),
         fontsize=10,
@@ -87,12 +94,12 @@ def _draw(plot: Axes, found: BackboneFound, height: float) -> None:
     plot.plot(fastest.p50_ms, height, marker, color=ink, markersize=8, markerfacecolor=hollow)
 
 
-def _label(found: BackboneFound, height: float) -> Label:
+def _label(found: BackboneFound, name: str, height: float) -> Label:
     assert found.fastest is not None
     return Label(
         x=found.fastest.p50_ms,
         y=height,
-        text=clean(found.backbone.label, 24),
+        text=clean(name, 24),
         bold=found.rank == 1,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,16 @@ class Choice:
     def chosen(self) -> BackboneFound | None:
         """The first of those that can ship."""
         return next((one for one in self.found if one.rank == 1), None)
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """What each label is shown as: its weights are named only where they tell it apart."""
+        times = Counter(one.backbone.architecture for one in self.found)
+        backbones = [one.backbone for one in self.found]
+        return {
+            one.label: one.architecture if times[one.architecture] == 1 else one.label
+            for one in backbones
+        }
 
     @property
     def exit_code(self) -> int:

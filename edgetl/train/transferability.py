@@ -132,8 +132,9 @@ def transferability(
         1.0
     """
     score = logme(features, labels, len(classes))
+    small, _ = _compact(features)
     found = choose_weight_decay(
-        features / _scale(features),
+        small / _scale(features),
         labels,
         classes,
         candidates=WEIGHT_DECAYS,
@@ -173,9 +174,23 @@ def probe_head(
         >>> (features @ weight.T + bias).argmax(axis=1).tolist() == labels.tolist()
         True
     """
-    scale = _scale(features)
-    weight, bias = solve_head(features / scale, labels, classes, weight_decay=weight_decay)
-    return (weight / scale).astype(np.float32), bias
+    scale, (small, basis) = _scale(features), _compact(features)
+    weight, bias = solve_head(small / scale, labels, classes, weight_decay=weight_decay)
+    whole = weight if basis is None else weight @ basis
+    return (whole / scale).astype(np.float32), bias
+
+
+def _compact(features: Features) -> tuple[Features, NDArray[np.float64] | None]:
+    """Features in a basis of their own span, and the basis [n, d]; as they are for d <= n.
+
+    A penalised head has no part outside the span of what it was solved on, so that it is the same
+    head, and a solver's step costs n instead of d.
+    """
+    n, d = features.shape
+    if d <= n:
+        return features, None
+    left, singular, basis = np.linalg.svd(features.astype(np.float64), full_matrices=False)
+    return (left * singular).astype(np.float32), basis
 
 
 def _scale(features: Features) -> np.float32:

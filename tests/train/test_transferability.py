@@ -6,6 +6,7 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from edgetl.errors import DataError
+from edgetl.train.solve_head import solve_head
 from edgetl.train.transferability import logme, probe_head, transferability
 
 
@@ -85,6 +86,16 @@ def test_a_factor_of_the_features_changes_no_answer_of_the_probe() -> None:
         weight, bias = probe_head(scaled, labels, names, weight_decay=1e-2)
         answers.append(scaled @ weight.T + bias)
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-3)
+
+
+def test_more_dimensions_than_images_give_the_head_of_all_of_them() -> None:
+    features, labels = made(n=30, d=80)
+    names, scale = ("a", "b", "c"), np.sqrt(features.var(axis=0, dtype=np.float64).mean())
+    weight, bias = probe_head(features, labels, names, weight_decay=1e-2)
+    whole, offset = solve_head(features / scale, labels, names, weight_decay=1e-2)
+    fresh, _ = made(n=30, d=80, seed=1)
+    expected = fresh @ (whole / scale).T + offset
+    np.testing.assert_allclose(fresh @ weight.T + bias, expected, atol=1e-2)
 
 
 @pytest.mark.parametrize(
