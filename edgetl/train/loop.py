@@ -9,27 +9,25 @@ from pathlib import Path
 import torch
 
 from edgetl.data.store import SplitPart
-from edgetl.errors import CheckpointError, ConfigError
+from edgetl.errors import CheckpointError
 from edgetl.files import write_json
 from edgetl.reference.checkpoint import save_classifier
 from edgetl.reference.description import WEIGHTS_FILE, ClassifierDescription
-from edgetl.reference.ending import find_answer
-from edgetl.reference.head_kinds import block_name
-from edgetl.reference.heads import head_of
-from edgetl.reference.network import build_network
-from edgetl.reference.preprocess import Preprocess
-from edgetl.reference.user_code import USER_CODE
-from edgetl.spec import ClassifierInput, Head, ImageInput
-from edgetl.train.backbones import WeightsReport, load_weights
+from edgetl.spec import ClassifierInput, Head
+from edgetl.train.assembly import (
+    built_terms,
+    depth_needed,
+    lora_added,
+    network_parts,
+    started_head,
+)
+from edgetl.train.backbones import WeightsReport
 from edgetl.train.class_weights import class_counts
 from edgetl.train.config import FinetuneConfig
-from edgetl.train.depth import Depth, depth_of
-from edgetl.train.feed import Batches, Changes, FeatureFeed, Parts, SourceData
+from edgetl.train.feed import Batches, SourceData
 from edgetl.train.history import history_of, kept_sentence
-from edgetl.train.lora import LoraNetwork, with_lora
 from edgetl.train.losses import data_loss
 from edgetl.train.progress import Progress, TrainProgress
-from edgetl.train.recipes import phases
 from edgetl.train.run import Run
 from edgetl.train.session import (
     check_recipe,
@@ -38,12 +36,11 @@ from edgetl.train.session import (
     make_accelerator,
     reproducible,
     run_digest,
-    starts_from_features,
 )
-from edgetl.train.source_feed import SourceFeed, source_feeds
-from edgetl.train.starting_head import HeadStart, in_training_form, start_head
+from edgetl.train.source_feed import source_feeds
+from edgetl.train.starting_head import in_training_form
 from edgetl.train.state import EpochRecord, best_record, best_weights
-from edgetl.train.terms.base import Start, Term, TermMaker
+from edgetl.train.terms.base import TermMaker
 from edgetl.train.trouble import is_divergence, with_last_good
 
 __all__ = ["FinetuneConfig", "FinetuneResult", "SourceData", "TrainProgress", "finetune"]
@@ -141,63 +138,20 @@ def finetune(
     single = check_trainable(input)
     with reproducible(config):
         accelerator = make_accelerator(config)
-        network = build_network(
-            config.architecture,
-            len(classes),
-            input,
-            code=code,
-            head_kind=config.head_kind,
-            head_width=config.head_width,
-            head=config.head,
+        parts, report = network_parts(
+            config, input=input, classes=classes, accelerator=accelerator, code=code
         )
-        layer = head_of(
-            network,
-            config.architecture,
-            input=input,
-            classes=classes,
-            head=config.head,
-            head_kind=config.head_kind,
-        )
-        head = Head(layer=layer, classes=classes)
-        report = load_weights(
-            network,
-            config.weights,
-            config.architecture,
-            head=head,
-            input=input,
-            head_kind=config.head_kind,
-        )
-        answer = find_answer(network, input=input, head=head)
-        network.to(accelerator.device)
-        # The layout in which convolutions are faster, on CPU and CUDA alike; a user's own network
-        # may call `view`, which takes no other layout than the plain one.
-        reordered = isinstance(input, ImageInput) and not config.architecture.startswith(USER_CODE)
-        if reordered:
-            network.to(memory_format=torch.channels_last)
-        parts = Parts(
-            accelerator=accelerator,
-            network=network,
-            layer=layer,
-            head_name=block_name(layer, config.head_kind),
-            preprocess=Preprocess(single, contiguous=not reordered).to(accelerator.device),
-            changes=Changes(
-                augment=config.augment,
-                mixup=config.mixup,
-                cutmix=config.cutmix,
-                classes=len(classes),
-            ),
-            answer=answer,
-        )
+        network, layer = parts.network, parts.layer
         check_recipe(
             config, layer, has_features=parts.has_features, terms=len(terms) + len(sources)
         )
         data = Batches.of(train, single)
-        start = _started(config, parts, data, classes)
+        start = started_head(config, parts, data, classes)
         with in_training_form(network, layer, config.head_kind):
             feeds = source_feeds(sources, single, batch_size=config.batch_size)
-            built = _built(terms, parts, classes, feeds)
-            depth = _depth(config, parts, input)
-            lora = _with_lora(config, parts, input)
+            built = built_terms(terms, parts, classes, feeds)
+            depth = depth_needed(config, parts, input)
+            lora = lora_added(config, parts, input)
             counts = class_counts(data.labels.numpy(), len(classes))
             run = Run(
                 config=config,
@@ -235,7 +189,7 @@ def finetune(
         description = ClassifierDescription(
             architecture=config.architecture,
             input=input,
-            head=head,
+            head=Head(layer=layer, classes=classes),
             head_kind=config.head_kind,
             head_width=config.head_width,
         )
@@ -284,76 +238,6 @@ def _trained(run: Run) -> CheckpointError | None:
             raise
         return error
     return None
-
-
-def _started(
-    config: FinetuneConfig, parts: Parts, train: Batches, classes: tuple[str, ...]
-) -> HeadStart | None:
-    """Put into the head what it starts from, where the recipe says so."""
-    if not starts_from_features(config):
-        return None
-    parts.network.eval()
-    features = FeatureFeed.features(parts, train.inputs)
-    phase = phases(config)[0]
-    return start_head(
-        parts.head,
-        features.numpy(),
-        train.labels.numpy(),
-        classes,
-        config=config,
-        epochs=phase.epochs,
-        choose=config.choose_weight_decay,
-    )
-
-
-def _built(
-    terms: Sequence[TermMaker],
-    parts: Parts,
-    classes: tuple[str, ...],
-    sources: tuple[SourceFeed, ...],
-) -> tuple[Term, ...]:
-    start = Start(
-        network=parts.network,
-        layer=parts.layer,
-        answer=parts.answer,
-        preprocess=parts.preprocess,
-        classes=classes,
-        sources=tuple(source.classes for source in sources),
-        device=parts.device,
-    )
-    built = tuple(maker.build(start).to(parts.device) for maker in terms)
-    names = [term.name for term in built]
-    if len(set(names)) != len(names):
-        raise ConfigError(
-            "terms",
-            got=f"the terms {', '.join(names)}",
-            expected="each of another name",
-            fix="add their weights up in one term",
-        )
-    return built
-
-
-def _depth(config: FinetuneConfig, parts: Parts, input: ClassifierInput) -> Depth | None:
-    """The order of the network's modules, where something depends on it."""
-    if config.recipe != "gradual" and config.train_from is None and config.layer_decay == 1:
-        return None
-    depth = depth_of(parts.network, input, parts.head_name)
-    if config.train_from is not None:
-        depth.of_module(config.train_from)
-    return depth
-
-
-def _with_lora(config: FinetuneConfig, parts: Parts, input: ClassifierInput) -> LoraNetwork | None:
-    if config.recipe != "lora":
-        return None
-    return with_lora(
-        parts.network,
-        rank=config.lora_rank,
-        alpha=config.lora_alpha,
-        layers=config.lora_layers,
-        head=parts.layer,
-        input=input,
-    )
 
 
 def _sizes(sources: Sequence[SourceData]) -> dict[str, int]:

@@ -37,3 +37,23 @@ def test_batches_join_in_order_and_can_be_trained_on() -> None:
     layer = torch.nn.Linear(1, 1)
     layer(got).sum().backward()
     assert layer.weight.grad is not None
+
+
+def test_a_device_that_is_too_small_for_a_batch_gets_smaller_ones() -> None:
+    sizes: list[int] = []
+
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        if len(x) > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return 2 * x
+
+    inputs = torch.arange(100.0)
+    assert torch.equal(in_batches(answer, inputs, torch.device("cpu")), 2 * inputs)
+    assert sizes == [100, 100, 64, 32, 32, 32, 4]
+
+    def never(x: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        in_batches(never, inputs, torch.device("cpu"))
