@@ -207,15 +207,21 @@ def _sized(data: dict[str, Any], survey: Survey, images: int | None) -> dict[str
     least = 2 * math.ceil(len(drawn) / max(1, int(counts.min())))
     usual = {"val": _VAL, "calib": _CALIB}
     sizes = {name: min(int(data[name]), max(size, least)) for name, size in usual.items()}
+    few = None if images is not None else data.get("per_class")
+    kept = {name: value for name, value in data.items() if name != "per_class"}
     rest = make_splits(
         drawn,
         val=sizes["val"],
         calib=sizes["calib"],
         test=data.get("test"),
-        train=None,
+        train=None if few else data.get("train"),
+        per_class=few,
         seed=data.get("seed", 0),
     ).train
-    return data | sizes | {"train": _train_size(drawn.subset(rest), images)}
+    if few is not None and few >= 2:
+        # A config for a few shots: these are all that there are to learn from.
+        return kept | sizes | {"train": None, "per_class": few}
+    return kept | sizes | {"train": _train_size(drawn.subset(rest), images)}
 
 
 def _train_size(rest: Dataset, images: int | None) -> int:

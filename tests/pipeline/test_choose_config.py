@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,26 @@ def test_a_config_lends_its_data_input_and_policy(tiny_config: Path) -> None:
     assert (config.data.val, config.data.calib, config.data.test) == (300, 200, 797)
     assert config.data.train == 500 and config.finetune is not None
     assert config.finetune.architecture == "mlp" and config.input.shape == (8, 8)
+
+
+def test_a_config_for_a_few_shots_is_scored_on_those(tiny_config: Path, tmp_path: Path) -> None:
+    text = tiny_config.read_text()
+    mlp = Backbone(label="mlp", architecture="mlp", weights="none")
+
+    def data_of(train: str, images: int | None = None) -> Any:
+        path = tmp_path / "few.toml"
+        path.write_text(text.replace("train = 500", train))
+        request = ChooseRequest(data=str(path), budget_ms=1.0, images=images)
+        return comparison_of(request).of(mlp).data
+
+    assert (data_of("per_class = 5").train, data_of("per_class = 5").per_class) == (None, 5)
+    assert (data_of("per_class = 5", 80).train, data_of("per_class = 5", 80).per_class) == (
+        80,
+        None,
+    )
+    assert data_of("train = 90").train == 90
+    with pytest.raises(DataError, match="at least two"):
+        data_of("per_class = 1")
 
 
 def test_size_makes_a_square_and_cuts_photographs_out() -> None:
