@@ -64,6 +64,8 @@ def completion_script(parser: Parser, shell: str) -> str:
         "BUNDLE": shtab.glob("*.edgetl"),
         # Data is named as folder:DIR and the like, which no shell completes; a bundle is a path.
         "BUNDLE|DATA": shtab.glob("*.edgetl"),
+        # A config, or data: a folder or a file of another kind.
+        "CONFIG|DATA": shtab.FILE,
         "DIR": shtab.DIRECTORY,
         "FILE": shtab.FILE,
     }

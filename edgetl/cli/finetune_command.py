@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,7 +308,7 @@ def _document(
 
 
 def _take_part(options: argparse.Namespace, request: Request) -> int:
-    """Train on a machine that is not the first: it writes nothing but a log."""
+    """Train on a machine that is not the first, which has the run's folder and writes."""
     from edgetl.cli.console import Console
     from edgetl.pipeline.config import load_config
     from edgetl.pipeline.launch import STAGE, take_part
@@ -317,8 +319,8 @@ def _take_part(options: argparse.Namespace, request: Request) -> int:
     check_launch(request.launch, config)
     assert config.finetune is not None
     root: Path = Path("runs") / config.name if options.out is None else options.out
-    logs = root / "logs" / f"rank-{request.launch.rank}"
-    logs.mkdir(parents=True, exist_ok=True)
+    # Not in the run's folder: machine 0 makes that, and refuses one with other things in it.
+    logs = Path(tempfile.mkdtemp(prefix=f"edgetl-rank-{request.launch.rank}-"))
     with terminable(), Console(quiet=_is_silent(options)).progress() as listen:
         in_own_process(
             take_part,
@@ -330,6 +332,8 @@ def _take_part(options: argparse.Namespace, request: Request) -> int:
             log=logs / "finetune.log",
             listen=listen,
         )
+    # What went wrong is read there: only a good end takes it away.
+    shutil.rmtree(logs)
     if not _is_silent(options):
         print(f"done     machine 0 of {request.launch.machines} has the result, in {root}")
     return 0

@@ -82,9 +82,7 @@ def train_together(
         EdgetlError: What a process raised.
         WorkerError: When a process died without saying why.
     """
-    assert context.config.finetune is not None
     check_launch(launch, context.config)
-    check_devices(launch, context.config.finetune.device)
     job = context.folder.root / _JOB
     job.parent.mkdir(exist_ok=True)
     write_json(

@@ -19,7 +19,7 @@ from typing import Any
 
 from edgetl.errors import EdgetlError, WorkerError
 from edgetl.pipeline.events import Event, Listener, Reporter
-from edgetl.pipeline.process import _environment
+from edgetl.pipeline.process import stage_environment
 
 # As for a stage: two seconds to clean up.
 _GRACE_SECONDS = 2.0
@@ -69,7 +69,7 @@ def in_own_process(
 def _as_a_stage(stage: str) -> Iterator[None]:
     """The environment of a stage, for what is started meanwhile."""
     before = dict(os.environ)
-    os.environ.update(_environment(stage))
+    os.environ.update(stage_environment(stage))
     try:
         yield
     finally:

@@ -83,7 +83,7 @@ def run_in_process(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=_environment(stage),
+            env=stage_environment(stage),
             # Its own session: an interrupt from the terminal reaches it once, through the parent.
             start_new_session=True,
             pass_fds=keep_open,
@@ -132,7 +132,7 @@ def error_from_json(value: dict[str, str]) -> EdgetlError:
     return kind(value["subject"], got=value["got"], expected=value["expected"], fix=value["fix"])
 
 
-def _environment(stage: str) -> dict[str, str]:
+def stage_environment(stage: str) -> dict[str, str]:
     """The stage's environment; what the user set stays."""
     environment = os.environ | _ENVIRONMENT
     return environment if stage in _MEASURING else _UNMEASURED | environment

@@ -89,7 +89,7 @@ def test_only_stages_that_do_not_measure_get_settings_of_their_own(
     settings = ("OMP_WAIT_POLICY", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
     for name in settings:
         monkeypatch.delenv(name, raising=False)
-    assert not set(settings) & process._environment("bench").keys()
-    assert set(settings) <= process._environment("gate").keys()
+    assert not set(settings) & process.stage_environment("bench").keys()
+    assert set(settings) <= process.stage_environment("gate").keys()
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert process._environment("gate")["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert process.stage_environment("gate")["OMP_WAIT_POLICY"] == "ACTIVE"

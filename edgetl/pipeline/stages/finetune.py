@@ -11,7 +11,7 @@ from edgetl.files import atomic_folder
 from edgetl.pipeline.config import training_config
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.continual import read_previous, report_forgetting
-from edgetl.pipeline.launch import train_together
+from edgetl.pipeline.launch import check_devices, train_together
 from edgetl.pipeline.pretrain import letters_weights, training_progress
 from edgetl.pipeline.sections import FinetuneSection, ModelSection
 from edgetl.pipeline.suspicious import find_suspicious
@@ -76,6 +76,8 @@ def _take(context: StageContext, section: ModelSection, out: Path) -> None:
 
 
 def _train(context: StageContext, section: FinetuneSection, out: Path) -> None:
+    # Before letters are pretrained, which takes minutes.
+    check_devices(context.launch, section.device)
     weights = starting_weights(context, section)
     try:
         if context.launch.alone:
