@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgetl.errors import DataError
+from edgetl.train import wrong_labels
 from edgetl.train.wrong_labels import (
     FOLDS,
     confidently_other,
@@ -119,3 +120,19 @@ def test_what_cannot_be_judged_is_refused() -> None:
         look_for_wrong_labels(features, labels, labels)
     with pytest.raises(DataError, match="one answer for each image"):
         look_for_wrong_labels(np.zeros((20, 3), np.float32), labels, labels[:5])
+
+
+def test_a_rare_class_among_more_images_than_are_fitted_is_judged_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its share of what is fitted would be no image, and the fit would not know the class."""
+    monkeypatch.setattr(wrong_labels, "_MOST_FITTED", 60)
+    features, truth, _ = clouds(600, 3, wrong=0)
+    kept = np.sort(np.r_[np.flatnonzero(truth < 2), np.flatnonzero(truth == 2)[:FOLDS]])
+    labels = truth[kept]
+
+    found = look_for_wrong_labels(features[kept], labels, labels)
+
+    assert found.judged.all() and not found.wrong.any()
+    assert (found.predicted == labels).mean() > 0.98
+    assert (found.predicted[labels == 2] == 2).all()
