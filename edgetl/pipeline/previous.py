@@ -16,6 +16,7 @@ from edgetl.files import write_atomic
 from edgetl.reference.checkpoint import load_classifier
 from edgetl.reference.description import DESCRIPTION_FILE, ClassifierDescription
 from edgetl.reference.ending import OUTPUT
+from edgetl.reference.head_kinds import COSINES, unit_rows
 from edgetl.reference.network import build_network
 from edgetl.reference.tensors import state_of
 from edgetl.train.terms.checks import listed
@@ -163,6 +164,10 @@ def starting_weights(
             head_width=description.head_width,
         ).state_dict()
     tensors = state_of(previous.network, "the previous classifier")
+    if description.head_kind in COSINES:
+        # One length for all rows: the longest is taken, and must not stretch the old ones.
+        own = torch.linalg.vector_norm(tensors[f"{layer}.weight"], dim=1).max()
+        fresh[f"{layer}.weight"] = own * unit_rows(fresh[f"{layer}.weight"])
     for name in (f"{layer}.weight", f"{layer}.bias"):
         if name in tensors:
             rows = tensors[name]

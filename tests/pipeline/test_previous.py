@@ -24,6 +24,7 @@ from edgetl.reference.checkpoint import save_classifier
 from edgetl.reference.description import ClassifierDescription
 from edgetl.reference.network import build_network
 from edgetl.spec import ClassifierInput, Head, ImageInput, TensorInput
+from edgetl.train.starting_head import in_training_form
 
 SPEC = TensorInput(shape=(4,))
 OLD = ("a", "b")
@@ -63,6 +64,22 @@ def test_the_start_answers_old_classes_as_before_and_has_a_row_a_new_one(
         assert torch.allclose(grown(x)[:, :2], previous.network(x), atol=1e-6)
     rows = load_file(path)[f"{layer}.weight"][2:]
     assert len(rows) == 2 and bool(rows.any()) and not torch.equal(rows[0], rows[1])
+
+
+def test_new_rows_of_cosines_do_not_stretch_the_old_ones_in_training(tmp_path: Path) -> None:
+    """Training learns one length for all rows: with longer new ones the old answers would grow."""
+    previous = _previous("mlp", "head.linear", SPEC, head_kind="cosine")
+    assert isinstance(previous.network.head.linear.weight, torch.Tensor)
+    with torch.no_grad():
+        previous.network.head.linear.weight.mul_(0.4)
+    path = starting_weights(previous, (*OLD, "c"), tmp_path)
+    grown = build_network("mlp", 3, SPEC, head_kind="cosine")
+    grown.load_state_dict(load_file(path))
+    x = torch.randn((5, 4), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad(), in_training_form(grown, "head.linear", "cosine"):
+        assert torch.allclose(grown(x)[:, :2], previous.network(x), atol=1e-5)
+        rows = torch.linalg.vector_norm(grown.head.linear.weight, dim=1)
+    assert torch.allclose(rows, rows[:1].expand(3), rtol=1e-5)
 
 
 def test_the_same_seed_writes_the_same_bytes_and_leaves_the_callers_draws(tmp_path: Path) -> None:
