@@ -138,12 +138,14 @@ def previous_start(context: StageContext, section: PreviousSection) -> tuple[Pre
     Raises:
         CheckpointError: When it cannot be read, or its head is no named layer.
         ConfigError: When the data's classes do not begin with its own.
-        DataError: When its run is of other classes.
+        DataError: When its run is of other classes, or trained on images that the classifier to
+            come is judged on.
     """
     previous = read_previous(
         Path(section.classifier),
         run=None if section.run is None else Path(section.run),
         code=context.code,
+        judged=context.splits,
     )
     # Beside the training's own states, whose folder they share the life of.
     weights = starting_weights(

@@ -12,7 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from edgetl.data.letters import render_letters
-from edgetl.errors import CheckpointError, ConfigError
+from edgetl.data.sources import open_dataset
+from edgetl.data.splits import make_splits
+from edgetl.data.store import save_splits
+from edgetl.errors import CheckpointError, ConfigError, DataError
 from edgetl.pipeline.config import ReleaseConfig, load_config, training_config
 from edgetl.pipeline.context import StageContext
 from edgetl.pipeline.events import Reporter, ignore
@@ -321,6 +324,22 @@ def test_a_previous_classifier_is_what_training_starts_from(
     before, after = tensors(tmp_path), load_file(transfer.weights)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert [term.digest["term"] for term in transfer.terms] == ["keep-answers"]
+
+
+def test_a_previous_classifier_that_learnt_what_is_judged_on_is_refused(
+    make: MakeContext, root: Path, tmp_path: Path
+) -> None:
+    digits = open_dataset("builtin:digits")
+    other = make_splits(digits, train=300, val=50, calib=50, test=50, seed=7)
+    save_splits(tmp_path / "data", digits, other)
+    trained(make(), Transfer(), tmp_path / "finetune")
+
+    for section in (
+        PreviousSection(classifier=str(tmp_path), lwf=0.5),
+        PreviousSection(classifier=str(tmp_path / "finetune"), run=str(tmp_path), ewc=1.0),
+    ):
+        with pytest.raises(DataError, match="training images in the val split"):
+            transfer_terms(make(previous=section), "none")
 
 
 def test_a_finished_training_is_checked_with_its_source_and_its_start(
