@@ -198,7 +198,7 @@ def _outside(stage: Stage, config: ReleaseConfig) -> Mapping[str, str]:
     if stage.name == "finetune":
         files |= _model_files(config)
         if config.finetune is not None:
-            files |= term_files(config.finetune)
+            files |= term_files(config.finetune, Path(config.code))
     if stage.runs_network:
         files |= _network_code(config)
     # The export holds the transform against edgetl's preprocessing, the report's waterfall too.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgetl.data.letters import render_letters
-from edgetl.files import sha256_file
+from edgetl.files import sha256_file, write_json
 from edgetl.pipeline.config import load_config
 from edgetl.pipeline.graph import STAGES, key_inputs
 from edgetl.pipeline.run_folder import RunFolder
@@ -18,8 +18,15 @@ from edgetl.pipeline.sections import (
     SourceSection,
 )
 from edgetl.pipeline.transfer_files import term_files
+from edgetl.reference.description import (
+    ClassifierDescription,
+    WeightsRecord,
+    description_to_json,
+)
+from edgetl.spec import Head, TensorInput
 
 PLAIN = FinetuneSection(architecture="mlp", weights="none")
+CODE = Path("code")
 
 
 def write_source(path: Path, *, seed: int) -> Path:
@@ -29,14 +36,14 @@ def write_source(path: Path, *, seed: int) -> Path:
 
 
 def test_a_training_without_tables_has_no_files() -> None:
-    assert term_files(PLAIN) == {}
+    assert term_files(PLAIN, CODE) == {}
 
 
 def test_the_sources_files_are_hashed(tmp_path: Path) -> None:
     path = write_source(tmp_path / "letters.npz", seed=0)
     section = replace(PLAIN, source=SourceSection(data=f"npz:{path}"))
 
-    assert term_files(section) == {"source letters.npz": sha256_file(path)}
+    assert term_files(section, CODE) == {"source letters.npz": sha256_file(path)}
 
 
 def test_a_teachers_and_a_previous_classifiers_files_are_hashed(tmp_path: Path) -> None:
@@ -58,7 +65,7 @@ def test_a_teachers_and_a_previous_classifiers_files_are_hashed(tmp_path: Path) 
         previous=PreviousSection(classifier=str(run), run=str(run)),
     )
 
-    assert set(term_files(section)) == {
+    assert set(term_files(section, CODE)) == {
         "teacher classifier.json",
         "teacher model.onnx",
         "previous finetune/classifier.json",
@@ -70,6 +77,28 @@ def test_a_teachers_and_a_previous_classifiers_files_are_hashed(tmp_path: Path) 
     }
 
 
+def test_the_code_of_a_teacher_is_hashed_with_what_it_imports(tmp_path: Path) -> None:
+    """The teacher's answers come from it, and the student may be another architecture."""
+    teacher, code = tmp_path / "teacher", tmp_path / "code"
+    description = ClassifierDescription(
+        architecture="python:mine:make",
+        input=TensorInput(shape=(4,)),
+        head=Head(layer="head", classes=("a", "b")),
+    )
+    teacher.mkdir()
+    record = WeightsRecord(size=1, sha256="0" * 64)
+    write_json(teacher / "classifier.json", description_to_json(description, record))
+    code.mkdir()
+    (code / "mine.py").write_text("import parts")
+    (code / "parts.py").write_text("WIDTH = 3")
+    section = replace(PLAIN, distillation=DistillationSection(teacher=str(teacher)))
+
+    files = term_files(section, code)
+
+    assert files["teacher code mine.py"] == sha256_file(code / "mine.py")
+    assert files["teacher code parts.py"] == sha256_file(code / "parts.py")
+
+
 def test_what_is_missing_is_left_for_the_terms_to_refuse(tmp_path: Path) -> None:
     section = replace(
         PLAIN,
@@ -78,7 +107,7 @@ def test_what_is_missing_is_left_for_the_terms_to_refuse(tmp_path: Path) -> None
         previous=PreviousSection(classifier=str(tmp_path / "none")),
     )
 
-    assert term_files(section) == {}
+    assert term_files(section, CODE) == {}
 
 
 @pytest.fixture

@@ -11,13 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from edgetl.errors import CheckpointError, ConfigError
+from edgetl.files import canonical_json, sha256_bytes
 from edgetl.reference.checkpoint import load_classifier
-from edgetl.reference.description import ONNX_ARCHITECTURE, ClassifierDescription, read_description
+from edgetl.reference.description import (
+    ONNX_ARCHITECTURE,
+    ClassifierDescription,
+    description_to_json,
+    read_description,
+)
 from edgetl.reference.ending import find_answer, raw_logits
 from edgetl.reference.onnx_checkpoint import load_onnx_classifier
 from edgetl.reference.onnx_network import OnnxNetwork
 from edgetl.reference.preprocess import Preprocess
-from edgetl.reference.user_code import USER_CODE
+from edgetl.reference.user_code import USER_CODE, source_hashes
 from edgetl.spec import ClassifierInput, ImageInput, SeveralInputs, SingleInput
 from edgetl.train.terms.base import Start, Step, Term
 from edgetl.train.terms.checks import check_temperature, check_weight, listed
@@ -131,7 +137,8 @@ class Teacher:
 
     Attributes:
         answer: From a batch as the graph takes it to raw logits in the student's order.
-        digest: SHA-256 of its weights, and the order of its classes.
+        digest: Of its weights, what they mean (its preprocessing and a ``python:`` network's code
+            too), and the order of its classes.
         description: What it is.
     """
 
@@ -174,7 +181,10 @@ def teacher_from(
     description, record = read_description(folder)
     order = class_order(description.head.classes, classes, subject=f"teacher {folder}")
     single = _same_input(description, input, folder)
-    digest = f"{record.sha256} {' '.join(map(str, order))}"
+    made_of = description_to_json(description, record)
+    if code is not None:
+        made_of |= source_hashes(description.architecture, code)
+    digest = sha256_bytes(canonical_json(made_of | {"order": list(order)}))
     if description.architecture == ONNX_ARCHITECTURE:
         model, _ = load_onnx_classifier(folder)
         onnx = OnnxNetwork(

@@ -97,6 +97,34 @@ def test_a_teacher_of_another_architecture_and_normalisation_teaches(tmp_path: P
         assert torch.allclose(teacher.answer(images.float()), want, atol=1e-5)
 
 
+def test_what_the_weights_mean_is_part_of_a_teachers_digest(tmp_path: Path) -> None:
+    """The same weights behind another normalisation, or other code, answer otherwise."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "teacher_of_digest.py").write_text(
+        "from torch import nn\n\n\ndef make():\n    return nn.Sequential("
+        "nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))\n"
+    )
+    digests = []
+    for mean in (0.5, 0.4):
+        own = ImageInput(height=8, width=8, mean=(mean,) * 3)
+        description = ClassifierDescription(
+            architecture="python:teacher_of_digest:make",
+            input=own,
+            head=Head(layer="2", classes=("a", "b")),
+        )
+        torch.manual_seed(0)
+        network = build_network(description.architecture, 2, own, code=code)
+        save_classifier(tmp_path / str(mean), network, description, code=code)
+        made = teacher_from(tmp_path / str(mean), input=own, classes=("a", "b"), code=code)
+        digests.append(made.digest)
+    (code / "teacher_of_digest.py").write_text(
+        (code / "teacher_of_digest.py").read_text() + "\n# changed\n"
+    )
+    changed = teacher_from(tmp_path / "0.4", input=own, classes=("a", "b"), code=code)
+    assert len({*digests, changed.digest}) == 3
+
+
 def test_a_student_learns_from_the_teacher_alone(tmp_path: Path) -> None:
     _save(tmp_path)
     teacher = teacher_from(tmp_path, input=SPEC, classes=CLASSES)
