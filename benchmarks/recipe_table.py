@@ -81,7 +81,37 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
             for row in own
         ]
         parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, findings(rows)])
+
+
+def findings(rows: Sequence[dict[str, Any]]) -> str:
+    """What the rows settle, in words: nothing is said that no row in bold carries."""
+    lines = ["### What the rows settle", ""]
+    for key, other in (
+        ("over_scratch", "training from scratch"),
+        ("over_full", "full fine-tuning"),
+    ):
+        lines += [f"Top-1 beside {other}, in points:", ""]
+        for recipe in dict.fromkeys(row["recipe"] for row in rows):
+            own = [row for row in rows if row["recipe"] == recipe and row[key] is not None]
+            if own:
+                lines.append(f"- {recipe}: {_settled_in(own, key)}.")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _settled_in(rows: Sequence[dict[str, Any]], key: str) -> str:
+    kinds: dict[str, list[str]] = {"better": [], "worse": []}
+    for row in rows:
+        if settled(row[key]):
+            kind = "better" if row[key]["mean"] > 0 else "worse"
+            by = f"{100 * row[key]['mean']:+.1f}".replace("-", "−")
+            kinds[kind].append(f"{row['problem']} at {row['shots']} ({by})")
+    said = [f"{kind} on {', '.join(held)}" for kind, held in kinds.items() if held]
+    rest = len(rows) - sum(len(held) for held in kinds.values())
+    if rest:
+        said.append(f"not settled in {rest} of {len(rows)} row{'s' * (len(rows) > 1)}")
+    return "; ".join(said)
 
 
 def put(path: Path, table: str) -> None:

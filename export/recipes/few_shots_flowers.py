@@ -20,6 +20,7 @@ images a class and the dense head.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from dataclasses import replace
 from typing import Any
@@ -154,7 +155,7 @@ class Comparison:
         """The heads at each size, then the imbalanced variant."""
         heads = {
             f"{name}, {shots} a class": self._trained(
-                f"{kind}-{shots}", [shots] * len(self._classes), head_kind=kind
+                f"{name}, {shots} a class", [shots] * len(self._classes), head_kind=kind
             )
             for shots in self._sizes
             for name, kind in HEADS.items()
@@ -163,8 +164,7 @@ class Comparison:
         counts = [max(2, round(count)) for count in falling]
         print(f"imbalanced, from {counts[0]} to {counts[-1]} images a class:")
         balances = {
-            name: self._trained(f"imbalanced-{at}", counts, **settings)
-            for at, (name, settings) in enumerate(BALANCES.items())
+            name: self._trained(name, counts, **settings) for name, settings in BALANCES.items()
         }
         return {"heads": heads, "imbalanced": balances}
 
@@ -176,7 +176,7 @@ class Comparison:
         if settings.get("head_kind", "mlp") != "mlp":
             settings["head_width"] = FinetuneConfig.head_width
         wanted = replace(self._config, **settings)
-        out = self._out / "compared" / name
+        out = self._out / "compared" / re.sub(r"\W+", "-", name)
         say(f"training {name}")
         train = part_of(self._dataset, _first(self._dataset, self._train, counts))
         finetune(wanted, train, self._val, input=self._input, classes=self._classes, out=out)
@@ -192,7 +192,7 @@ class Comparison:
         )
         found = val_metrics(raw, self._val.labels)
         print(
-            f"  {name:14} top-1 {found.top1:.4f}, NLL {found.nll:.4f}, ECE {found.ece:.4f}, "
+            f"  {name:23} top-1 {found.top1:.4f}, NLL {found.nll:.4f}, ECE {found.ece:.4f}, "
             f"worst class {worst:.4f}"
         )
         figures = {"top1": found.top1, "nll": found.nll, "ece": found.ece}

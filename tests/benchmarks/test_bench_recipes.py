@@ -136,6 +136,27 @@ def test_differences_are_paired_by_seed_and_bounded_as_scipy_does(modules) -> No
     assert f"**+{100 * over['mean']:.1f} [" in text and "| scratch |" in text
 
 
+def test_only_what_is_settled_is_said(modules) -> None:
+    table, compared = modules["recipe_table"], modules["recipe_list"].compared_with
+    random = np.random.default_rng(1)
+    scratch = (0.6 + 0.05 * random.normal(size=5)).tolist()
+    shift = 0.001 * random.normal(size=5)
+    held = cells(
+        {
+            "scratch": scratch,
+            "full": [value + 0.1 + each for value, each in zip(scratch, shift, strict=True)],
+            "L2-SP": [value + 0.1 - each for value, each in zip(scratch, shift, strict=True)],
+            "joint": [value - 0.2 + each for value, each in zip(scratch, shift, strict=True)],
+        }
+    )
+    order = ["scratch", "full", "L2-SP", "joint"]
+    said = table.findings(table.summary(held, compared_with=compared, order=order)).splitlines()
+    assert any(line.startswith("- full: better on p at 20 (+1") for line in said)
+    assert any(line.startswith("- joint: worse on p at 20 (−2") for line in said)
+    assert "- L2-SP: not settled in 1 of 1 row." in said
+    assert not any("L2-SP" in line and ("better" in line or "worse" in line) for line in said[9:])
+
+
 def test_one_seed_bounds_nothing(modules) -> None:
     table, compared = modules["recipe_table"], modules["recipe_list"].compared_with
     held = cells({"scratch": [0.5], "full": [0.9]})
