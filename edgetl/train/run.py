@@ -166,9 +166,11 @@ class Run:
         stepper, wrapped = None, -1
         while not self._is_over(phase):
             first = self._thaw(phase, len(self._done(phase)))
-            if stepper is None or wrapped != first:
+            if stepper is not None and wrapped != first:
                 # Anew when more trains: processes exchange what trained when it was wrapped.
                 self.parts.accelerator.free_memory()
+                stepper = None
+            if stepper is None:
                 stepper, wrapped = self._stepper(feed, terms, plain, average), first
             self._train_epoch(phase, stepper, plain, logs)
         self.parts.accelerator.free_memory()
