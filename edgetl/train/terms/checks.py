@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from edgetl.errors import ConfigError
 from edgetl.reference.ending import OUTPUT
@@ -61,16 +63,36 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names[:_NAMED]) + more
 
 
+def weights_by_name(network: nn.Module) -> dict[str, Tensor]:
+    """The parameters, and what parametrisations make of theirs under the name of the result.
+
+    A head of cosines learns directions and a length; a checkpoint has the weight that they make.
+
+    Example:
+        >>> from torch.nn.utils.parametrizations import weight_norm
+        >>> network = nn.Sequential(weight_norm(nn.Linear(4, 2, bias=False)))
+        >>> weights_by_name(network)["0.weight"].shape
+        torch.Size([2, 4])
+    """
+    found: dict[str, Tensor] = dict(network.named_parameters())
+    for owner, module in network.named_modules():
+        if parametrize.is_parametrized(module):
+            for leaf in cast(nn.ModuleDict, module.parametrizations):
+                made = cast(Tensor, getattr(module, leaf))
+                found[f"{owner}.{leaf}" if owner else leaf] = made
+    return found
+
+
 def anchored(
     term: str, network: nn.Module, anchors: Mapping[str, Tensor]
-) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters that train now and have an anchor, by name.
+) -> Iterator[tuple[str, Tensor]]:
+    """The weights that train now and have an anchor, by name (`weights_by_name`).
 
     Raises:
         ConfigError: When a parameter of that name is gone, as LoRA's layers take the place of
             linear ones.
     """
-    parameters = dict(network.named_parameters())
+    parameters = weights_by_name(network)
     gone = next((name for name in anchors if name not in parameters), None)
     if gone is not None:
         raise ConfigError(

@@ -22,7 +22,7 @@ from edgetl.reference.tensors import check_finite
 from edgetl.spec import SeveralInputs
 from edgetl.train.feed import Batches
 from edgetl.train.terms.base import Start, Step, Term
-from edgetl.train.terms.checks import anchored, check_weight
+from edgetl.train.terms.checks import anchored, check_weight, weights_by_name
 
 FisherLabels = Literal["expected", "sampled", "empirical"]
 
@@ -83,7 +83,7 @@ class Ewc:
         Raises:
             CheckpointError: When a parameter is missing or has another shape, naming it.
         """
-        parameters = dict(start.network.named_parameters())
+        parameters = weights_by_name(start.network)
         for name, anchor in self.anchors.items():
             if name not in parameters:
                 raise _misfit(f"'{name}'", "parameters that the network has")

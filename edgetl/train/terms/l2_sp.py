@@ -12,7 +12,12 @@ from torch import Tensor
 from edgetl.errors import ConfigError
 from edgetl.reference.ending import OUTPUT
 from edgetl.train.terms.base import Start, Step, Term
-from edgetl.train.terms.checks import anchored, check_weight, head_block
+from edgetl.train.terms.checks import (
+    anchored,
+    check_weight,
+    head_block,
+    weights_by_name,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +80,12 @@ class _L2SpTerm(Term):
         self._anchors: dict[str, Tensor] = {}
         self._head: dict[str, Tensor] = {}
         for name, parameter in start.network.named_parameters():
-            value = parameter.detach()
-            if name.startswith(head):
-                self._head[name] = torch.zeros_like(value)
-            else:
-                self._anchors[name] = value.clone()
+            if not name.startswith(head):
+                self._anchors[name] = parameter.detach().clone()
+        for name, weight in weights_by_name(start.network).items():
+            # A head of cosines counts by the weight, not by the directions that it is made of.
+            if name.startswith(head) and ".parametrizations." not in name:
+                self._head[name] = torch.zeros_like(weight.detach())
 
     def forward(self, step: Step) -> Tensor:
         body = self._squares(step, self._anchors)

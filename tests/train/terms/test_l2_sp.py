@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from edgetl.errors import ConfigError
 from edgetl.reference.head_kinds import give_head
+from edgetl.train.starting_head import in_training_form
 from edgetl.train.terms.l2_sp import L2Sp
 from tests.train.helpers.started import start_of, step_of
+
+SCALE_AND_ROWS = ("0.log_scale", "original")
 
 
 def _moved(network: nn.Module, by: float) -> None:
@@ -81,6 +84,22 @@ def test_the_whole_of_a_new_head_is_pulled_to_zero(inputs: Tensor) -> None:
     value = L2Sp(weight=1.0, head_weight=2.0).build(start)(step_of(start, inputs))
     want = sum(float(p.detach().square().sum()) for p in network[1].parameters())
     assert float(value.detach()) == pytest.approx(want, rel=1e-6)
+
+
+def test_a_head_of_cosines_counts_by_its_weight_whose_length_is_what_moves(inputs: Tensor) -> None:
+    network = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3))
+    layer = give_head(network, "1", "cosine", width=4)
+    with in_training_form(network, layer, "cosine"):
+        start = start_of(network, layer)
+        value = L2Sp(weight=1.0, head_weight=2.0).build(start)(step_of(start, inputs))
+        # Three rows of length 10.
+        assert float(value.detach()) == pytest.approx(300, rel=1e-5)
+        value.backward()
+        grads = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+        scale, rows = (grads[f"1.linear.parametrizations.weight.{at}"] for at in SCALE_AND_ROWS)
+        # d/dlog s of 3 s^2, and none along the rows, which have no length of their own.
+        assert float(scale) == pytest.approx(600, rel=1e-5)
+        assert float(rows.abs().max()) < 1e-3
 
 
 @pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf, True])
