@@ -29,7 +29,7 @@ from edgetl.reference.description import ClassifierDescription
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.loop import FinetuneResult, finetune
 from edgetl.train.progress import Progress
-from edgetl.train.session import chosen_device
+from edgetl.train.session import chosen_device, reproducible
 from edgetl.train.terms.base import TermMaker
 from edgetl.train.terms.checks import check_weight
 from edgetl.train.terms.ewc import Ewc, fisher_of
@@ -109,15 +109,17 @@ def previous_terms(
                 expected="the images that the old classifier was trained on",
                 fix="name the finished run that trained it, or take lwf, which needs none",
             )
-        fisher = fisher_of(
-            previous.network,
-            previous.train,
-            description=previous.description,
-            labels="expected" if known <= _MOST_EXPECTED else "sampled",
-            images=images,
-            seed=seed,
-            device=chosen_device(config.device),
-        )
+        # A run goes on only with the same values, to the bit.
+        with reproducible(config):
+            fisher = fisher_of(
+                previous.network,
+                previous.train,
+                description=previous.description,
+                labels="expected" if known <= _MOST_EXPECTED else "sampled",
+                images=images,
+                seed=seed,
+                device=chosen_device(config.device),
+            )
         parameters = previous.network.named_parameters()
         anchors = {name: value.detach().clone() for name, value in parameters}
         terms.append(Ewc(weight=ewc, anchors=anchors, fisher=fisher))

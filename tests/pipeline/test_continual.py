@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from edgetl.data.sources import open_dataset
 from edgetl.data.store import SplitPart
@@ -24,7 +26,7 @@ from edgetl.reference.checkpoint import load_classifier
 from edgetl.spec import TensorInput
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.loop import finetune
-from edgetl.train.terms.ewc import Ewc
+from edgetl.train.terms.ewc import Ewc, fisher_of
 from edgetl.train.terms.keep_answers import KeepAnswers
 from edgetl.train.terms.own_softmax import OwnSoftmax
 
@@ -171,3 +173,38 @@ def test_a_start_that_would_lose_the_old_rows_is_refused(
     config = replace(CONFIG, recipe="lp-ft")
     with pytest.raises(ConfigError, match="recipe: got 'lp-ft', which starts the head anew"):
         learn_classes(config, previous, part, part, classes=NEW, out=tmp_path)
+
+
+def test_the_fisher_information_is_found_as_training_computes(
+    previous: Previous, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is part of what a run is known by: on a GPU it would be another one each time."""
+    seen = []
+
+    def fisher(*_: object, **options: object) -> dict[str, torch.Tensor]:
+        seen.append((torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()))
+        return fisher_of(*_, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("edgetl.pipeline.continual.fisher_of", fisher)
+    config = replace(CONFIG, threads=2)
+    digests = [
+        previous_terms(previous, config, OLD + NEW, ewc=1.0, images=5)[0].digest for _ in range(2)
+    ]
+    assert seen == [(True, 2)] * 2 and digests[0] == digests[1]
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_old_weights_that_mattered_are_held_in_a_head_of_cosines_too(tmp_path: Path) -> None:
+    """Which trains as directions and a length, and is stored as the weight that they make."""
+    config = replace(CONFIG, head_kind="cosine", epochs=2)
+    spec, train = TensorInput(shape=(8, 8)), _digits(0, 0, 60)
+    finetune(config, train, _digits(0, 300, 340), input=spec, classes=OLD, out=tmp_path / "old")
+    first = replace(read_previous(tmp_path / "old"), train=train, held_out=_digits(0, 400, 450))
+
+    def moved(name: str, ewc: float) -> float:
+        fit = (config, first, _digits(5, 0, 60), _digits(5, 300, 340))
+        learn_classes(*fit, classes=NEW, out=tmp_path / name, ewc=ewc, lwf=0.0)
+        rows = load_file(tmp_path / name / "model.safetensors")["head.linear.weight"][: len(OLD)]
+        return float((rows - first.network.head.linear.weight.detach()).norm())  # type: ignore[union-attr, operator]
+
+    assert moved("held", 1e5) < 0.7 * moved("free", 0.0)
