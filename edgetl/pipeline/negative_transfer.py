@@ -151,7 +151,7 @@ def check_finetuned(
     if section is not None and section.previous is not None:
         weights = str(previous_start(context, section.previous)[1])
     found = check_transfer(
-        training_config(context.config, weights=weights),
+        replace(training_config(context.config, weights=weights), threads=context.threads),
         context.splits.load("train"),
         context.splits.load("val"),
         input=check_trainable(context.input),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from torch import Tensor
 
 from edgetl.errors import ConfigError
 from edgetl.pipeline.config import training_config
@@ -24,7 +26,7 @@ from edgetl.train.terms.coral import Coral
 from edgetl.train.terms.dann import Dann
 from edgetl.train.terms.distillation import Distillation, teacher_from
 from edgetl.train.terms.joint import JointSource
-from edgetl.train.terms.keep_answers import KeepAnswers
+from edgetl.train.terms.keep_answers import KeepAnswers, published_state
 from edgetl.train.terms.l2_sp import L2Sp
 
 _SUFFIX = ".safetensors"
@@ -57,20 +59,21 @@ def transfer_terms(context: StageContext, weights: str) -> Transfer:
         weights: What training starts from: the section's, or the file that "letters" became.
 
     Raises:
-        ConfigError: For a weight below 0, source data with a body that never trains, answers to
-            be kept of weights that are no file, or a previous classifier of other classes.
+        ConfigError: For a weight below 0, a table about a body that never trains, answers to be
+            kept of weights that have none, or a previous classifier of other classes.
         DataError: For a source that does not fit, is too small, or is judged on.
         CheckpointError: For a teacher or a previous classifier that cannot be used.
     """
     section = context.config.finetune
     if section is None:
         return Transfer()
+    _check_body_trains(section)
     terms: list[TermMaker] = []
     start: Path | None = None
     if section.l2_sp is not None:
         terms.append(L2Sp(weight=section.l2_sp.weight, head_weight=section.l2_sp.head_weight))
     if section.keep_answers is not None:
-        terms.append(_keep_answers(section.keep_answers, weights))
+        terms.append(_keep_answers(context, section, section.keep_answers, weights))
     if section.distillation is not None:
         terms.append(_distillation(context, section.distillation))
     if section.previous is not None:
@@ -78,7 +81,6 @@ def transfer_terms(context: StageContext, weights: str) -> Transfer:
         terms += _previous_terms(context, section.previous, previous)
     sources: tuple[SourceData, ...] = ()
     if section.source is not None:
-        _check_body_trains(section)
         terms += _source_terms(section.source)
         sources = (open_source(context, section.source),)
     return Transfer(terms=tuple(terms), sources=sources, weights=start)
@@ -94,27 +96,28 @@ def _source_terms(section: SourceSection) -> Iterator[TermMaker]:
 
 
 def _check_body_trains(section: FinetuneSection) -> None:
-    if section.recipe == "linear-probe":
+    """Refuse tables that are about the body where that never trains."""
+    pulled = section.l2_sp is not None and section.l2_sp.head_weight == 0
+    given = [name for name in ("source", "keep_answers") if getattr(section, name) is not None]
+    given += ["l2_sp"] * pulled
+    if section.recipe == "linear-probe" and given:
         raise ConfigError(
-            "[finetune.source]",
+            f"[finetune.{given[0]}]",
             got="recipe = 'linear-probe', which freezes the body",
-            expected="a body that the source's images can change",
+            expected="a body that trains: the table would change nothing",
             fix="write recipe = 'two-stage' or 'full', or take the table out",
         )
 
 
-def _keep_answers(section: KeepAnswersSection, weights: str) -> KeepAnswers:
-    if not weights.endswith(_SUFFIX):
-        raise ConfigError(
-            "[finetune.keep_answers]",
-            got=f"weights = {weights!r}",
-            expected=f'the source model\'s {_SUFFIX} file, or "letters": its head is needed too',
-            fix="save the source model's weights, name the file in weights, or take l2_sp, which "
-            "looks at the body alone",
-        )
-    return KeepAnswers(
-        weight=section.weight, temperature=section.temperature, source_weights=Path(weights)
-    )
+def _keep_answers(
+    context: StageContext, section: FinetuneSection, table: KeepAnswersSection, weights: str
+) -> KeepAnswers:
+    source: Path | Mapping[str, Tensor]
+    if weights.endswith(_SUFFIX):
+        source = Path(weights)
+    else:
+        source = published_state(weights, section.architecture, context.input)
+    return KeepAnswers(weight=table.weight, temperature=table.temperature, source_weights=source)
 
 
 def _distillation(context: StageContext, section: DistillationSection) -> Distillation:
@@ -163,7 +166,7 @@ def _previous_terms(
 ) -> tuple[TermMaker, ...]:
     return previous_terms(
         previous,
-        training_config(context.config, weights="none"),
+        replace(training_config(context.config, weights="none"), threads=context.threads),
         context.splits.classes,
         ewc=section.ewc,
         lwf=section.lwf,

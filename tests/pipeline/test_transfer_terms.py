@@ -32,8 +32,11 @@ from edgetl.pipeline.sections import (
 from edgetl.pipeline.stages import data as data_stage
 from edgetl.pipeline.transfer_terms import Transfer, transfer_terms
 from edgetl.reference.checkpoint import load_classifier
+from edgetl.reference.network import build_network
+from edgetl.spec import ImageInput
 from edgetl.train.feed import SourceData
 from edgetl.train.loop import FinetuneResult, finetune
+from edgetl.train.terms.keep_answers import KeepAnswers
 
 CONFIG = """
 schema = "edgetl.config/1"
@@ -266,9 +269,20 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def test_a_body_that_never_trains_is_refused(make: MakeContext, root: Path) -> None:
-    with pytest.raises(ConfigError, match="linear-probe"):
-        transfer_terms(make(source=source(root), recipe="linear-probe"), "none")
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("source", SourceSection(data="builtin:letters")),
+        ("keep_answers", KeepAnswersSection()),
+        ("l2_sp", L2SpSection(weight=0.1)),
+    ],
+)
+def test_a_body_that_never_trains_is_refused(make: MakeContext, name: str, table: object) -> None:
+    with pytest.raises(ConfigError, match=rf"finetune\.{name}\].*linear-probe"):
+        transfer_terms(make(**{name: table}, recipe="linear-probe"), "none")
+    if name == "l2_sp":
+        head = L2SpSection(weight=0.0, head_weight=0.1)
+        assert transfer_terms(make(l2_sp=head, recipe="linear-probe"), "none").terms
 
 
 def test_a_negative_lambda_is_refused_in_the_config(root: Path) -> None:
@@ -298,11 +312,31 @@ def test_terms_toward_the_start_are_made(make: MakeContext, root: Path, tmp_path
     assert (digests[2]["term"], digests[2]["temperature"]) == ("distillation", 4.0)
 
 
-def test_answers_of_weights_without_a_file_cannot_be_kept(make: MakeContext) -> None:
-    context = make(keep_answers=KeepAnswersSection())
+@pytest.mark.parametrize("weights", ["none", "factory"])
+def test_answers_of_weights_that_nobody_published_cannot_be_kept(
+    make: MakeContext, weights: str
+) -> None:
+    architecture = "python:mine:make" if weights == "factory" else "mlp:16"
+    context = make(keep_answers=KeepAnswersSection(), architecture=architecture)
 
-    with pytest.raises(ConfigError, match=r"keep_answers.*'imagenet'"):
-        transfer_terms(context, "imagenet")
+    with pytest.raises(ConfigError, match=f"keep_answers.*{weights}.*'imagenet'"):
+        transfer_terms(context, weights)
+
+
+def test_the_answers_of_published_weights_are_kept(
+    make: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a download: the head of a thousand classes is in them."""
+    torch.manual_seed(0)
+    spec = ImageInput(height=32, width=32)
+    state = build_network("resnet18", 1000, spec).state_dict()
+    monkeypatch.setattr("edgetl.train.terms.keep_answers.imagenet_state", lambda _: state)
+    context = make(keep_answers=KeepAnswersSection(weight=0.5), architecture="resnet18")
+
+    (term,) = transfer_terms(context, "imagenet").terms
+
+    assert isinstance(term, KeepAnswers) and term.source_weights is state
+    assert term.digest["source"] is not None
 
 
 def test_a_teacher_that_is_none_is_refused(make: MakeContext, tmp_path: Path) -> None:
