@@ -31,7 +31,8 @@ from edgetl.train.recipes import phases
 
 CODE = Path(__file__).parent
 INPUT = ImageInput(height=SIDE, width=SIDE)
-_SOURCE_EPOCHS = 10
+# A transformer learns the source more slowly, and a source that was not learnt transfers nothing.
+_SOURCE_EPOCHS = {"residual": 10, "vit": 20}
 _SOURCE_RATE = 2e-3
 
 
@@ -68,7 +69,7 @@ class Cell:
         asked = {
             "cell": [self.problem, self.shots, self.seed, dict(self.chosen)],
             "recipe": recipe | {"shots": None, "tried": None},
-            "scheme": [BATCH, EPOCH_IMAGES, _SOURCE_EPOCHS, _SOURCE_RATE, place.hurry],
+            "scheme": [BATCH, EPOCH_IMAGES, *_source_scheme(self, place)],
             "sizes": asdict(place.sizes),
         }
         return sha256_bytes(canonical_json(asked))[:16]
@@ -188,9 +189,13 @@ def _keep(out: Path, folder: Path) -> None:
             shutil.copyfile(out / name, kept / name)
 
 
+def _source_scheme(cell: Cell, place: Place) -> list[float]:
+    return [_SOURCE_EPOCHS[cell.recipe.network], _SOURCE_RATE, place.hurry]
+
+
 def _source_network(cell: Cell, place: Place) -> Path:
     """The weights of the network that learnt the source with this seed; made once."""
-    scheme = [_SOURCE_EPOCHS, _SOURCE_RATE, place.hurry, asdict(place.sizes)]
+    scheme = [*_source_scheme(cell, place), asdict(place.sizes)]
     key = sha256_bytes(canonical_json({"scheme": scheme}))[:8]
     name = f"source-{cell.problem}-{cell.recipe.network}-{cell.seed}-{key}"
     folder = place.work / name
@@ -200,7 +205,7 @@ def _source_network(cell: Cell, place: Place) -> Path:
             architecture=f"python:small_networks:{cell.recipe.network}",
             weights="none",
             recipe="full",
-            epochs=max(1, _SOURCE_EPOCHS // place.hurry),
+            epochs=max(1, _SOURCE_EPOCHS[cell.recipe.network] // place.hurry),
             batch_size=64,
             learning_rate=_SOURCE_RATE,
             device="cpu",
