@@ -51,6 +51,8 @@ def _screen(stream: TextIO) -> Screen:
         file=stream,
         width=None if terminal else WIDTH,
         highlight=False,
+        # "folder:abc:" is no picture.
+        emoji=False,
         force_terminal=terminal and not plain,
         color_system=None if plain else "auto",
     )

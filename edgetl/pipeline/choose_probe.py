@@ -103,7 +103,7 @@ def _probed(context: StageContext, network: nn.Module, head: Head, out: Path) ->
     context.reporter.progress("features", 0, len(train))
     features = features_of(network, head.layer, input, train)
     with extra("train"):
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
     # The solver's products are small: threads that wait for one another take ten times as long.
     with threadpool_limits(limits=1, user_api="blas"):
         scores = transferability(features, train.labels, head.classes, seed=context.config.seed)

@@ -88,6 +88,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "finetune.lora_alpha": "Their scale, over the rank.",
         "finetune.lora_layers": "Names or endings of names of the layers that get one; those of "
         "attention and multilayer perceptrons when left out.",
+        "finetune.suspicious_labels": "List training images whose labels look wrong.",
         "finetune.l2_sp": "Hold the weights to what they started from.",
         "finetune.l2_sp.weight": "How strongly, of the body.",
         "finetune.l2_sp.head_weight": "How strongly the head is held to zero.",

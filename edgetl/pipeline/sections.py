@@ -263,8 +263,9 @@ class FinetuneSection:
     two, and is found when there is only one that it can be. `augment` is "light" for images and
     "none" for tensors when it is left out. `weights` is "imagenet", "pretrained" (timm's own),
     "letters", "none", "factory" (the network comes with them), or the path of a safetensors file
-    (relative to the config). The other keys are those of `edgetl.train.config.FinetuneConfig`;
-    each table that is there adds terms to the loss.
+    (relative to the config). `suspicious_labels` lists training images whose labels look wrong.
+    The other keys are those of `edgetl.train.config.FinetuneConfig`; each table that is there adds
+    terms to the loss.
     """
 
     architecture: str
@@ -301,6 +302,7 @@ class FinetuneSection:
     lora_rank: Count = 8
     lora_alpha: Positive = 16.0
     lora_layers: Texts | None = None
+    suspicious_labels: bool = True
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     l2_sp: L2SpSection | None = None
     keep_answers: KeepAnswersSection | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -35,6 +35,7 @@ def history_of(
     depth: Depth | None,
     start: HeadStart | None,
     terms: Sequence[TermMaker],
+    per_class: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The document.
 
@@ -49,6 +50,7 @@ def history_of(
         depth: Of the network, where it was looked at.
         start: What the head started from, where that was made.
         terms: What was added to the loss.
+        per_class: What the kept epoch makes of each class's val images.
     """
     weighed = class_weights(counts, config.class_weights)
     return {
@@ -67,6 +69,7 @@ def history_of(
         "recipe": _recipe(config, depth, start, terms),
         "best_epoch": best_record(records).epoch,
         "kept": kept_sentence(config, records),
+        "per_class": list(per_class),
         "epochs": [record.to_json() for record in records],
     }
 

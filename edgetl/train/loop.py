@@ -24,9 +24,10 @@ from edgetl.train.assembly import (
 from edgetl.train.backbones import WeightsReport
 from edgetl.train.class_weights import class_counts
 from edgetl.train.config import FinetuneConfig
-from edgetl.train.feed import Batches, SourceData
+from edgetl.train.feed import Batches, ImageFeed, SourceData
 from edgetl.train.history import history_of, kept_sentence
 from edgetl.train.losses import data_loss
+from edgetl.train.per_class import per_class
 from edgetl.train.progress import Progress, TrainProgress
 from edgetl.train.run import Run
 from edgetl.train.session import (
@@ -64,6 +65,7 @@ class FinetuneResult:
         weights: What the network started from.
         resumed_epochs: How many epochs an earlier, interrupted call had done.
         kept: Which epoch was kept and why, in a sentence.
+        head_start: What the head started from, in a sentence; None where that was chance.
     """
 
     folder: Path
@@ -74,6 +76,7 @@ class FinetuneResult:
     weights: WeightsReport
     resumed_epochs: int
     kept: str = ""
+    head_start: str | None = None
 
 
 def finetune(
@@ -207,8 +210,12 @@ def finetune(
         weights=report,
         resumed_epochs=resumed,
         kept=kept_sentence(config, run.records),
+        head_start=None if start is None else start.sentence,
     )
     if accelerator.is_main_process:
+        figures = per_class(
+            ImageFeed(parts, run.train, run.val).validate(network), run.val.labels.numpy(), classes
+        )
         history = history_of(
             config,
             run.records,
@@ -221,6 +228,7 @@ def finetune(
             depth=depth,
             start=start,
             terms=terms,
+            per_class=figures,
         )
         write_json(out / HISTORY_FILE, history)
     accelerator.wait_for_everyone()

@@ -59,6 +59,7 @@ def _history(config: FinetuneConfig, depth: Depth | None = None) -> dict[str, An
         depth=depth,
         start=None,
         terms=(),
+        per_class=[{"name": "a", "recall": 0.5}, {"name": "b", "recall": None}],
     )
 
 
@@ -66,6 +67,7 @@ def test_class_weights_and_rates_of_blocks_are_told_where_there_are_any() -> Non
     plain = _history(_config())
     assert "class_weights" not in plain and "blocks" not in plain["recipe"]
     assert plain["class_balance"]["imbalance"] == 3.0
+    assert [figures["recall"] for figures in plain["per_class"]] == [0.5, None]
     depth = Depth(order={"": 0}, blocks=(("a", 0), ("b", 2), ("head", 4)))
     weighed = _history(_config(class_weights="balanced", layer_decay=0.5), depth)
     assert weighed["class_weights"] == {"a": 4 / 6, "b": 2.0}

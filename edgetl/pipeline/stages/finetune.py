@@ -98,7 +98,9 @@ def _train(context: StageContext, section: FinetuneSection, out: Path) -> None:
         f"NLL {best.nll:.4f}, ECE {best.ece:.4f}, "
         f"mean entropy {best.entropy:.4f}; trained on {place}"
     )
-    _look_back(context, section, out)
+    if result.head_start is not None:
+        context.reporter.note(result.head_start)
+    _look_back(context, section, out, result.device)
 
 
 def _kept_aside(context: StageContext, error: CheckpointError) -> CheckpointError:
@@ -117,17 +119,24 @@ def _kept_aside(context: StageContext, error: CheckpointError) -> CheckpointErro
     return CheckpointError(error.subject, got=error.got, expected=error.expected, fix=fix)
 
 
-def _look_back(context: StageContext, section: FinetuneSection, out: Path) -> None:
+def _look_back(context: StageContext, section: FinetuneSection, out: Path, device: str) -> None:
     """What the trained classifier tells of its training images, and of what it was before."""
-    source = context.config.data.source
-    train_part = context.splits.load("train")
-    said = find_suspicious(out, train_part, out=out, source=source, code=context.code)
-    context.reporter.note(said)
+    if section.suspicious_labels:
+        said = find_suspicious(
+            out,
+            context.splits.load("train"),
+            out=out,
+            source=context.config.data.source,
+            code=context.code,
+            device=device,
+        )
+        context.reporter.note(said)
     if section.previous is not None:
         run = None if section.previous.run is None else Path(section.previous.run)
         before = read_previous(Path(section.previous.classifier), run=run, code=context.code)
         val = context.splits.load("val")
-        forgetting = report_forgetting(before, out, val=val, code=context.code)
+        seen = context.splits.ids("train")
+        forgetting = report_forgetting(before, out, val=val, seen=seen, code=context.code)
         if forgetting is not None:
             context.reporter.note(forgetting.sentence)
 
