@@ -19,6 +19,7 @@ from edgetl.reference.architectures import HeadKind
 from edgetl.reference.head_kinds import COSINES, LAST, SCALE, set_rows, unit_rows
 from edgetl.train.class_weights import class_counts, class_weights
 from edgetl.train.config import FinetuneConfig
+from edgetl.train.epoch import steps_of
 from edgetl.train.losses import data_loss
 from edgetl.train.recipes import build_optimizer
 from edgetl.train.sampler import epoch_order
@@ -157,8 +158,9 @@ def start_head(
     chosen, decay, said = None, config.weight_decay, []
     if choose:
         fit = None if solved else _trained_fit(head, config, epochs)
+        weighing = counting if solved else _judging(labels, len(classes), config)
         chosen = choose_weight_decay(
-            features, labels, classes, seed=config.seed, class_weights=counting, fit=fit
+            features, labels, classes, seed=config.seed, class_weights=weighing, fit=fit
         )
         decay = chosen.weight_decay
         said.append(_told(chosen))
@@ -215,6 +217,19 @@ def _counting(labels: Labels, classes: int, config: FinetuneConfig) -> NDArray[n
         return weights
     drawn = class_weights(counts, "balanced")
     return drawn if weights is None or drawn is None else weights * drawn
+
+
+def _judging(labels: Labels, classes: int, config: FinetuneConfig) -> NDArray[np.float64] | None:
+    """What a held-out image of each class counts for a head that was trained by the steps' loss.
+
+    Of the logit-adjusted loss the plain logits answer as if classes were equally frequent (Menon
+    et al. 2020, arXiv:2007.07314, theorem 1): so they must be judged.
+    """
+    counting = _counting(labels, classes, config)
+    if config.loss != "logit-adjusted":
+        return counting
+    even = class_weights(class_counts(labels, classes), "balanced")
+    return even if counting is None or even is None else even * counting
 
 
 def _shift(labels: Labels, classes: int, config: FinetuneConfig) -> Features:
@@ -282,7 +297,7 @@ def _train(
     inputs, labels = torch.from_numpy(x), torch.from_numpy(y)
     outputs = head(inputs[:1]).shape[1]
     loss = data_loss(config, torch.from_numpy(class_counts(y, outputs)))
-    batches = math.ceil(len(y) / config.batch_size)
+    batches = steps_of(len(y), config)
     for epoch in range(epochs):
         order = epoch_order(y, sampler=config.sampler, seed=config.seed, epoch=epoch + 1)
         for at, batch in enumerate(np.array_split(order, batches)):

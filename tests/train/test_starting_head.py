@@ -19,7 +19,7 @@ from edgetl.spec import TensorInput
 from edgetl.train.config import FinetuneConfig
 from edgetl.train.losses import data_loss
 from edgetl.train.recipes import headless
-from edgetl.train.solve_head import solve_head
+from edgetl.train.solve_head import choose_weight_decay, solve_head
 from edgetl.train.starting_head import in_training_form, prototypes, start_head
 
 CLASSES = ("a", "b", "c")
@@ -153,6 +153,40 @@ def test_a_weight_decay_is_chosen_for_the_head_that_trains(kind: Any) -> None:
     assert torch.equal(torch.rand(3), after)
     head.load_state_dict(before)
     assert start == start_head(head, x, y, CLASSES, config=wanted, epochs=3, choose=True)
+
+
+def test_batches_that_make_one_step_do_so_in_cross_validation_too() -> None:
+    x, y = features()
+    tables = []
+    for settings in ({"batch_size": 5, "accumulate": 3}, {"batch_size": 15}, {"batch_size": 5}):
+        start = start_head(
+            head_of_kind("linear"), x, y, CLASSES, config=config(**settings), epochs=2, choose=True
+        )
+        assert start.chosen is not None
+        tables.append(start.chosen.table)
+    assert tables[0] == tables[1] != tables[2]
+
+
+@pytest.mark.parametrize("recipe", ["linear-probe", "lp-ft"])
+def test_heads_of_the_logit_adjusted_loss_are_judged_as_if_classes_were_equally_frequent(
+    recipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they answer; but a solved head is a plain regression until its bias is moved."""
+    x, y = features(counts=(30, 10, 5))
+    seen = []
+
+    def choose(*given: Any, **options: Any) -> Any:
+        seen.append(options["class_weights"])
+        return choose_weight_decay(*given, **options)
+
+    monkeypatch.setattr("edgetl.train.starting_head.choose_weight_decay", choose)
+    wanted = config(recipe=recipe, loss="logit-adjusted")
+    start_head(head_of_kind("linear"), x, y, CLASSES, config=wanted, epochs=1, choose=True)
+    if recipe == "lp-ft":
+        assert seen == [None]
+    else:
+        # 45 images of 3 classes: 15 over what each class has.
+        assert np.allclose(seen[0], [0.5, 1.5, 3.0])
 
 
 def test_a_solved_heads_weight_decay_is_chosen_among_solved_heads() -> None:
