@@ -13,8 +13,9 @@ from edgetl.data.store import SplitPart, SplitStore
 from edgetl.errors import CheckpointError, ConfigError, DataError
 from edgetl.extras import extra
 from edgetl.files import write_atomic
+from edgetl.pipeline.transfer_files import checkpoint_in
 from edgetl.reference.checkpoint import load_classifier
-from edgetl.reference.description import DESCRIPTION_FILE, ClassifierDescription
+from edgetl.reference.description import ClassifierDescription
 from edgetl.reference.ending import OUTPUT
 from edgetl.reference.head_kinds import COSINES, unit_rows
 from edgetl.reference.network import build_network
@@ -22,7 +23,6 @@ from edgetl.reference.tensors import state_of
 from edgetl.train.terms.checks import listed
 
 START_FILE = "start.safetensors"
-_STAGES = ("finetune", "calibrate")
 _HELD_OUT = ("val", "calib", "test")
 
 
@@ -71,11 +71,9 @@ def read_previous(
         DataError: When the run has other classes than the classifier, or the classifier was
             trained on images that the one to come is judged on.
     """
-    folder = classifier
-    if not (classifier / DESCRIPTION_FILE).is_file():
-        stage = next((s for s in _STAGES if (classifier / s / DESCRIPTION_FILE).is_file()), None)
-        folder = classifier / stage if stage is not None else classifier
-        run = run if run is not None or stage is None else classifier
+    folder = checkpoint_in(classifier)
+    if run is None and folder != classifier:
+        run = classifier
     network, description = load_classifier(folder, code=code)
     if run is None:
         return Previous(network=network, description=description)

@@ -19,7 +19,8 @@ from edgetl.reference.user_code import source_hashes
 
 _CHECKPOINT = (DESCRIPTION_FILE, WEIGHTS_FILE, ONNX_FILE)
 # A run's folder may be named for the classifier in it.
-_PLACES = ("", "finetune/", "calibrate/")
+_STAGES = ("finetune", "calibrate")
+_IN_RUN = (*_CHECKPOINT, *(f"{stage}/{name}" for stage in _STAGES for name in _CHECKPOINT))
 _SPLITS = ("data/splits.json", "data/train.npz")
 
 
@@ -44,14 +45,24 @@ def term_files(section: FinetuneSection, code: Path) -> dict[str, str]:
         found = source_files(section.source.data)
         files |= {f"source {name}": digest for name, digest in found.items()}
     if section.distillation is not None:
-        files |= _hashes("teacher", section.distillation.teacher, _CHECKPOINT)
-        files |= _teachers_code(Path(section.distillation.teacher), code)
+        files |= _hashes("teacher", section.distillation.teacher, _IN_RUN)
+        files |= _teachers_code(checkpoint_in(Path(section.distillation.teacher)), code)
     if section.previous is not None:
-        names = tuple(place + name for place in _PLACES for name in _CHECKPOINT)
-        files |= _hashes("previous", section.previous.classifier, (*names, *_SPLITS))
+        files |= _hashes("previous", section.previous.classifier, (*_IN_RUN, *_SPLITS))
         if section.previous.run is not None:
             files |= _hashes("previous run", section.previous.run, _SPLITS)
     return files
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """The checkpoint of a run's folder; any other folder itself.
+
+    Example:
+        >>> checkpoint_in(Path("no/such/run")).name
+        'run'
+    """
+    places = (folder, *(folder / stage for stage in _STAGES))
+    return next((place for place in places if (place / DESCRIPTION_FILE).is_file()), folder)
 
 
 def _teachers_code(folder: Path, code: Path) -> dict[str, str]:

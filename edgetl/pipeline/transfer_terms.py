@@ -20,6 +20,7 @@ from edgetl.pipeline.sections import (
     SourceSection,
 )
 from edgetl.pipeline.source_data import open_source
+from edgetl.pipeline.transfer_files import checkpoint_in
 from edgetl.train.feed import SourceData
 from edgetl.train.terms.base import TermMaker
 from edgetl.train.terms.coral import Coral
@@ -122,7 +123,7 @@ def _keep_answers(
 
 def _distillation(context: StageContext, section: DistillationSection) -> Distillation:
     teacher = teacher_from(
-        Path(section.teacher),
+        checkpoint_in(Path(section.teacher)),
         input=context.input,
         classes=context.splits.classes,
         code=context.code,

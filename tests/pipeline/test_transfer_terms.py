@@ -30,6 +30,7 @@ from edgetl.pipeline.sections import (
     SourceSection,
 )
 from edgetl.pipeline.stages import data as data_stage
+from edgetl.pipeline.transfer_files import term_files
 from edgetl.pipeline.transfer_terms import Transfer, transfer_terms
 from edgetl.reference.checkpoint import load_classifier
 from edgetl.reference.network import build_network
@@ -344,6 +345,18 @@ def test_a_teacher_that_is_none_is_refused(make: MakeContext, tmp_path: Path) ->
 
     with pytest.raises(CheckpointError, match="no such folder"):
         transfer_terms(context, "none")
+
+
+def test_a_teacher_may_be_named_by_its_runs_folder(make: MakeContext, tmp_path: Path) -> None:
+    plain = trained(make(), Transfer(), tmp_path / "run" / "finetune")
+    digests = []
+    for folder in (tmp_path / "run", plain.folder):
+        context = make(distillation=DistillationSection(teacher=str(folder)))
+        assert context.config.finetune is not None
+        (term,) = transfer_terms(context, "none").terms
+        files = set(term_files(context.config.finetune, tmp_path).values())
+        digests.append((term.digest["teacher"], files))
+    assert digests[0] == digests[1] and len(digests[0][1]) == 2
 
 
 def test_a_previous_classifier_is_what_training_starts_from(
