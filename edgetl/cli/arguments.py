@@ -15,6 +15,12 @@ from edgetl.files import canonical_json, write_atomic
 # More than any machine that runs a classifier has; a backend would fail on it in its own words.
 MAX_THREADS = 1024
 
+SOURCES = (
+    "builtin:digits, folder:DIR, csv:FILE, npz:FILE, idx:DIR, cub:DIR, flowers:DIR or "
+    "huggingface:DIR"
+)
+"""What help calls the kinds of data; told here, because help does not import the data's room."""
+
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``, ``--force`` and ``--quiet``."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetl.cli import choose_command
-from edgetl.cli.arguments import add_common, positive_int, thread_count
+from edgetl.cli.arguments import SOURCES, add_common, positive_int, thread_count
 from edgetl.cli.command_parser import add_command
 
 
@@ -25,8 +25,7 @@ def add_choose(commands: Any) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="builtin:digits, folder:DIR, csv:FILE, npz:FILE, idx:DIR or huggingface:DIR, or a "
-        "release's TOML file",
+        help=f"{SOURCES}; or a release's TOML file",
     )
     parser.add_argument(
         "--budget-ms",

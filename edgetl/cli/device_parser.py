@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetl.cli import bundle_commands, completion_command, doctor_command
-from edgetl.cli.arguments import add_common, positive_int, thread_count
+from edgetl.cli.arguments import SOURCES, add_common, positive_int, thread_count
 from edgetl.cli.command_parser import Parser, add_command
 
 
@@ -147,8 +147,7 @@ def _add_inspect(commands: Any) -> None:
         "bundle",
         type=Path,
         metavar="BUNDLE|DATA",
-        help="a .edgetl folder or zip; or data as [data] source names it, such as folder:DIR, "
-        "csv:FILE, npz:FILE, huggingface:DIR, idx:DIR or builtin:digits",
+        help=f"a .edgetl folder or zip; or data as [data] source names it: {SOURCES}",
     )
     add_common(parser)
 

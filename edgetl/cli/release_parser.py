@@ -11,7 +11,7 @@ from edgetl.cli import (
     report_command,
     waterfall_command,
 )
-from edgetl.cli.arguments import add_common, positive_int
+from edgetl.cli.arguments import SOURCES, add_common, positive_int
 from edgetl.cli.bench_parser import add_bench
 from edgetl.cli.choose_parser import add_choose
 from edgetl.cli.command_parser import Parser, add_command
@@ -67,7 +67,7 @@ def _add_init(commands: Any) -> None:
         "--data",
         required=True,
         metavar="SOURCE",
-        help="builtin:digits, folder:DIR, csv:FILE, npz:FILE, idx:DIR or huggingface:DIR",
+        help=SOURCES,
     )
     parser.add_argument(
         "--model",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from edgetl.data.sources import SOURCES
+
 DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
         "schema": "The version of this format.",
@@ -15,8 +17,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "seed": "Of training, the ptq samples and the order of measurements.",
         "threads": "Threads of every computation; all cores when left out.",
         "data": "Where the labelled data comes from, and how many samples each split takes.",
-        "data.source": "builtin:digits, builtin:letters, idx:DIR, folder:DIR, csv:FILE, npz:FILE "
-        "or huggingface:DIR; a path is relative to this file.",
+        "data.source": f"{', '.join(SOURCES)}; a path is relative to this file.",
         "data.train": "Samples to train on and to draw the INT8 ranges from; all that remain when "
         "left out.",
         "data.val": "Samples that stop training early and choose between candidates.",

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+from edgetl.cli import arguments
 from edgetl.cli.main import main
 from edgetl.cli.parser import command_parsers, make_parser
+from edgetl.data import sources
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -121,3 +124,8 @@ def test_a_broken_config_is_one_message(tmp_path: Path, capsys: pytest.CaptureFi
 def test_predicts_help_says_what_quiet_takes_away() -> None:
     said = " ".join(command_parsers(make_parser())["predict"].format_help().split())
     assert "--quiet prints nothing but errors" in said and "--json -" in said
+
+
+def test_help_names_every_kind_of_data() -> None:
+    told = set(re.findall(r"[a-z]+:\w+", arguments.SOURCES))
+    assert told == set(sources.SOURCES) - {"builtin:letters"}

@@ -4,13 +4,14 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
 
 from edgetl.pipeline.config_help import DESCRIPTIONS, EXAMPLES
 from edgetl.pipeline.config_schema import config_schema
+from edgetl.train.config import Recipe
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "docs" / "schemas" / "config-1.json"
@@ -88,7 +89,7 @@ def test_no_description_is_of_a_key_that_is_no_more(schema) -> None:
 def test_defaults_and_choices_are_told(schema) -> None:
     keys = {name: value for table in tables(schema) for name, value in table["properties"].items()}
     assert keys["max_accuracy_drop"]["default"] == 0.01
-    assert keys["recipe"]["enum"] == ["linear-probe", "two-stage", "full"]
+    assert keys["recipe"]["enum"] == list(get_args(Recipe))
     assert "ov-int8" in keys["variants"]["items"]["enum"]
 
 
