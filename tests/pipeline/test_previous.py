@@ -153,6 +153,17 @@ def test_a_classifier_that_knows_what_the_next_is_judged_on_is_refused(
     assert read_previous(run, judged=SplitStore(run / "data")).train is not None
 
 
+@pytest.mark.parametrize("split", ["val", "calib", "test"])
+def test_none_of_the_judged_splits_may_be_known(
+    run: Path, split: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SplitStore(run / "data")
+    known = store.ids("train")[:2]
+    monkeypatch.setattr(store, "ids", lambda name: known if name == split else ())
+    with pytest.raises(DataError, match=rf"2 of its training images in the {split} split"):
+        read_previous(run, judged=store)
+
+
 def test_what_is_no_classifier_or_not_this_ones_data_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no file classifier\.json"):
         read_previous(tmp_path)

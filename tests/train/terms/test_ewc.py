@@ -157,3 +157,16 @@ def test_images_that_are_not_of_the_old_task_are_refused() -> None:
         fisher_of(_logistic(), part.first(0), description=LOGISTIC)
     with pytest.raises(ConfigError, match="expected, sampled, empirical"):
         fisher_of(_logistic(), part, description=LOGISTIC, labels="true")  # type: ignore[arg-type]
+
+
+def test_the_fisher_information_is_of_the_network_as_it_answers() -> None:
+    """In eval mode, also of a network in training: nothing is dropped, and the mode stays."""
+    part, network = _part(5), _logistic()
+    training = nn.Sequential(nn.Dropout(0.5), *network).train()
+    description = ClassifierDescription(
+        architecture="mlp", input=SPEC, head=Head(layer="1", classes=CLASSES)
+    )
+    found = fisher_of(training, part, description=description)
+    want = fisher_of(network, part, description=LOGISTIC)
+    assert torch.allclose(found["1.weight"], want["0.weight"], rtol=1e-5)
+    assert training.training and training[0].training
