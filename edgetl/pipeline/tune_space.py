@@ -104,7 +104,10 @@ def default_space(config: ReleaseConfig, *, fixed: Collection[str] = ()) -> dict
         own = section.augment or "light"
         space["augment"] = Choice(values=tuple(dict.fromkeys((own, *_AUGMENT))))
     if section.weights != "none":
-        space["recipe"] = Choice(values=tuple(dict.fromkeys((section.recipe, *_RECIPES))))
+        # Terms that hold a body, or a source's batches, say nothing of one that never trains.
+        moving = section.l2_sp or section.keep_answers or section.source
+        recipes = _RECIPES[1:] if moving else _RECIPES
+        space["recipe"] = Choice(values=tuple(dict.fromkeys((section.recipe, *recipes))))
     return {key: one for key, one in space.items() if key not in fixed}
 
 

@@ -231,12 +231,29 @@ class FinetuneConfig:
                     expected=f"{owner} = {' or '.join(map(repr, values))}",
                     fix=f"remove {name}, or change {owner}",
                 )
+        self._balances_once()
         if self.recipe == "lp-ft" and self.head_kind != "linear":
             raise ConfigError(
                 "head_kind",
                 got=f"{self.head_kind!r} with recipe = 'lp-ft'",
                 expected="'linear': the solved head is a multinomial logistic regression",
                 fix="write recipe = 'two-stage', which trains any head first",
+            )
+
+    def _balances_once(self) -> None:
+        """Rare classes are made up for in one way: two would correct the imbalance twice."""
+        chosen = {
+            "loss": self.loss == "logit-adjusted",
+            "class_weights": self.class_weights != "none",
+            "sampler": self.sampler == "balanced",
+        }
+        ways = [f"{name} = {getattr(self, name)!r}" for name, used in chosen.items() if used]
+        if len(ways) > 1:
+            raise ConfigError(
+                next(name for name, used in chosen.items() if used),
+                got=" with ".join(ways),
+                expected="one of them: together they correct the imbalance more than once",
+                fix="keep one and leave the others out",
             )
 
     @staticmethod

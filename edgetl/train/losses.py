@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edgetl.errors import ConfigError, DataError
+from edgetl.errors import DataError
 from edgetl.train.class_weights import class_weights
 from edgetl.train.config import FinetuneConfig
 
@@ -152,11 +152,11 @@ def data_loss(config: FinetuneConfig, class_counts: Tensor) -> DataLoss:
     ``"cross-entropy"`` and ``"focal"`` are the functions of this module. ``"logit-adjusted"`` is
     cross-entropy of z_c + tau log(n_c / n), so that the plain logits z, which are what the
     classifier answers, estimate the classes as if they were equally frequent (Menon et al. 2020,
-    arXiv:2007.07314, equation 10). Class weights, label smoothing and mixed targets go with each.
+    arXiv:2007.07314, equation 10). Label smoothing and mixed targets go with each.
 
     Args:
-        config: Its `loss`, `focal_gamma`, `logit_adjustment`, `label_smoothing`, `class_weights`
-            and `sampler` count.
+        config: Its `loss`, `focal_gamma`, `logit_adjustment`, `label_smoothing` and
+            `class_weights` count.
         class_counts: int64 [K], the training images of each class, on the device of the loss.
 
     Returns:
@@ -164,8 +164,6 @@ def data_loss(config: FinetuneConfig, class_counts: Tensor) -> DataLoss:
 
     Raises:
         DataError: For class weights or logit adjustment with a class that has no training image.
-        ConfigError: For logit adjustment with the balanced sampler, whose classes are equally
-            frequent already.
 
     Example:
         >>> config = FinetuneConfig(
@@ -190,13 +188,6 @@ def _log_prior(config: FinetuneConfig, class_counts: Tensor) -> Tensor | None:
     """tau log(n_c / n), float32 [K]."""
     if config.loss != "logit-adjusted":
         return None
-    if config.sampler == "balanced":
-        raise ConfigError(
-            "loss",
-            got="'logit-adjusted' with sampler = 'balanced'",
-            expected="one of the two: each undoes the imbalance by itself",
-            fix="set sampler = 'shuffle', or loss = 'cross-entropy'",
-        )
     empty = torch.nonzero(class_counts <= 0).flatten().tolist()
     if empty:
         raise DataError(

@@ -8,6 +8,7 @@ import pytest
 
 from edgetl.errors import UsageError
 from edgetl.pipeline.config import InputConfig, ReleaseConfig, load_config
+from edgetl.pipeline.sections import L2SpSection
 from edgetl.pipeline.tune_space import Choice, Range, default_space, read_space, suggest
 
 
@@ -41,6 +42,12 @@ def test_recipes_where_there_is_something_to_keep(config: ReleaseConfig) -> None
     for key in space:
         assert key not in default_space(images(config, weights="letters"), fixed=(key,))
     assert "recipe" not in default_space(images(config, weights="none"))
+
+
+def test_a_body_that_terms_hold_is_trained_in_every_trial(config: ReleaseConfig) -> None:
+    held = default_space(images(config, weights="letters", l2_sp=L2SpSection(weight=0.1)))
+    assert "linear-probe" not in held["recipe"].values
+    assert "linear-probe" in default_space(images(config, weights="letters"))["recipe"].values
 
 
 def test_the_configs_own_values_are_in_it(config: ReleaseConfig) -> None:

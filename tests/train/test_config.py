@@ -119,3 +119,17 @@ def test_every_later_setting_has_a_default_to_be_left_out_at() -> None:
     values = dataclasses.asdict(_config())
     assert set(described_config(_config())) | set(_LATER) == set(values)
     assert without_later_defaults(values) == described_config(_config())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "logit-adjusted", "sampler": "balanced"},
+        {"loss": "logit-adjusted", "class_weights": "effective"},
+        {"class_weights": "balanced", "sampler": "balanced"},
+    ],
+)
+def test_imbalance_is_corrected_once(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="more than once") as caught:
+        FinetuneConfig(architecture="mlp", weights="none", recipe="full", **settings)
+    assert all(repr(value) in caught.value.got for value in settings.values())

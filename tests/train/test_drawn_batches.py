@@ -64,7 +64,6 @@ def test_a_resumed_run_draws_what_it_would_have_drawn(
         batch_size=5,
         learning_rate=0.01,
         loss="focal",
-        class_weights="balanced",
         sampler="balanced",
         augment=augment,
         mixup=0.4,

@@ -98,7 +98,7 @@ def test_the_head_of_lp_ft_is_the_solved_regression() -> None:
         {"class_weights": "balanced"},
         {"class_weights": "effective"},
         {"loss": "logit-adjusted"},
-        {"loss": "logit-adjusted", "logit_adjustment": 0.5, "class_weights": "balanced"},
+        {"loss": "logit-adjusted", "logit_adjustment": 0.5},
     ],
 )
 def test_the_solved_head_is_where_the_runs_own_loss_is_flat(settings: dict[str, Any]) -> None:
