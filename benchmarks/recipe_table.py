@@ -132,12 +132,15 @@ def points(found: Interval | None) -> str:
     """A difference of top-1 in points with its interval.
 
     Example:
-        >>> points({"mean": 0.05, "lower": 0.01, "upper": 0.09}), points(None)
+        >>> points({"lower": 0.01, "mean": 0.05, "upper": 0.09}), points(None)
         ('+5.0 [+1.0, +9.0]', '–')
     """
     if found is None:
         return "–"
-    mean, low, high = (None if value is None else 100 * value for value in found.values())
+    # By name: a file that was read back has its keys in another order.
+    mean, low, high = (
+        None if found[end] is None else 100 * found[end] for end in ("mean", "lower", "upper")
+    )
     ends = "" if low is None or high is None else f" [{low:+.1f}, {high:+.1f}]"
     return f"{mean:+.1f}{ends}".replace("-", "−")
 

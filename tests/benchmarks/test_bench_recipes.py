@@ -96,7 +96,7 @@ def test_a_recipe_that_is_taught_gets_the_same_seeds_teacher(
     options += ("--problem", "letters-digits", "--shots", 5)
     call(modules, monkeypatch, *options, "--only", "scratch, taught by full")
     (teacher,) = [held for cell, held in trained if cell.recipe.name == "scratch, taught by full"]
-    assert (teacher.recipe.name, teacher.shots, teacher.seed) == ("full", 5, 0)
+    assert (teacher.recipe.name, teacher.shots, teacher.seed) == ("full", 5, 1)
 
 
 def test_an_unknown_recipe_is_refused_with_those_that_exist(modules, monkeypatch, tmp_path, capsys):
