@@ -86,6 +86,8 @@ class ReleaseConfig:
             del table["data"]["per_class"]
         if self.finetune is not None:
             section = without_later_defaults(table["finetune"])
+            if self.finetune.suspicious_labels:
+                del section["suspicious_labels"]
             table["finetune"] = {
                 "head": self.finetune.head,
                 **{name: value for name, value in section.items() if name not in _TERMS or value},

@@ -68,13 +68,22 @@ def in_own_process(
 @contextmanager
 def _as_a_stage(stage: str) -> Iterator[None]:
     """The environment of a stage, for what is started meanwhile."""
-    before = dict(os.environ)
-    os.environ.update(stage_environment(stage))
+    wanted = {
+        name: value
+        for name, value in stage_environment(stage).items()
+        if os.environ.get(name) != value
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    # Only what differs: a thread of a library may be reading the environment meanwhile.
+    os.environ.update(wanted)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _outcome(channel: Connection, listen: Listener) -> EdgetlError | tuple[Any] | None:

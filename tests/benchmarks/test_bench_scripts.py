@@ -52,6 +52,7 @@ def is_ratio(value: dict[str, float]) -> bool:
     return 0 < value["lower"] <= value["estimate"] <= value["upper"] < math.inf
 
 
+@pytest.mark.slow
 def test_the_matrix_has_every_candidate_beside_pytorch(tmp_path: Path) -> None:
     document, said = run("bench_matrix", tmp_path / "matrix.json")
     rows = document["rows"]

@@ -27,6 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]
     return json.loads(out.read_bytes()), done.stdout
 
 
+@pytest.mark.slow
 def test_each_network_is_measured_beside_the_bare_loop_and_judged(made) -> None:
     document, _ = made
     assert document["schema"] == "edgetl.training-step-bench/1"
@@ -42,6 +43,7 @@ def test_each_network_is_measured_beside_the_bare_loop_and_judged(made) -> None:
         assert row["edgetl_cores"] > 0 and row["bare_cores"] > 0
 
 
+@pytest.mark.slow
 def test_the_tables_fit_and_nothing_is_cut_off(made) -> None:
     document, said = made
     table = [line for line in said.splitlines() if not line.startswith("written to")]

@@ -69,6 +69,7 @@ def idx_of(digits: Dataset, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_recipe_of_one_call_ends_with_a_verdict(tmp_path: Path, idx_folder: Path) -> None:
     done = run("fashion_mnist_resnet18", tmp_path / "out", "--data", f"idx:{idx_folder}")
     verdict = json.loads((tmp_path / "out" / "gate" / "verdict.json").read_bytes())
