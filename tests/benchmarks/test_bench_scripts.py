@@ -73,6 +73,7 @@ def test_the_matrix_has_every_candidate_beside_pytorch(tmp_path: Path) -> None:
     assert "than the best FP32" in said
 
 
+@pytest.mark.slow
 def test_footprints_come_from_fresh_processes(tmp_path: Path) -> None:
     document, said = run("bench_footprint", tmp_path / "footprint.json")
     rows = {row["side"]: row for row in document["rows"]}
@@ -111,6 +112,7 @@ def test_a_bundle_is_measured_without_a_reference(tmp_path: Path) -> None:
     assert all(row["cold_start_over_pytorch"] is None for row in document["rows"])
 
 
+@pytest.mark.slow
 def test_calls_are_compared_with_the_bare_runtime(tmp_path: Path) -> None:
     document, _ = run("bench_overhead", tmp_path / "overhead.json", "--parts", "calls")
     rows = document["calls"]

@@ -32,6 +32,7 @@ def run(name: str, out: Path, *options: object) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 def test_the_spelt_out_recipe_ends_with_a_bundle_that_reads_digits(tmp_path: Path) -> None:
     done = run("digits_mobilenet", tmp_path / "out")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -237,7 +237,6 @@ _RESUMED = {
     "prototypes, balanced, mixed": {
         "head_kind": "prototype",
         "sampler": "balanced",
-        "class_weights": "effective",
         "mixup": 0.4,
     },
     "a term with parameters": {"term": True, "optimizer": "adam", "ema": 0.5},
